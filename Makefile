@@ -1,0 +1,46 @@
+# Two commands set everything up on a fresh machine: `make run` and `make test`.
+PYTHON  ?= python3
+DATA    ?=
+OUT     ?= .
+RETRAIN ?= auto
+EPOCHS  ?= null
+
+BIN   := .venv/bin
+READY := .venv/installed
+
+.PHONY: run test lab wheel readme clean help
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+
+run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n]
+	@mkdir -p "$(OUT)/submission"
+	TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
+		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)}'
+	$(BIN)/jupyter nbconvert --to html --log-level WARN "$(OUT)/submission/final.ipynb"
+	@echo "Open $(OUT)/submission/final.html; the submissions are $(OUT)/submission/submission_*.csv"
+
+test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
+	@$(BIN)/python -m pytest -q tests
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab nbs
+
+wheel: $(READY) ## build dist/latentkit-*.whl, to attach to a Kaggle notebook
+	$(BIN)/pip wheel -q --no-deps -w dist .
+	@ls dist
+
+readme: $(READY) ## make README.md from nbs/index.ipynb
+	$(BIN)/python tests/readme.py
+
+clean: ## forget the environment and what runs have written
+	rm -rf .venv build dist *.egg-info
+	git clean -fdXq checkpoints submission
+
+$(READY): settings.ini setup.py constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' here. Install Python 3.10 or newer with venv, on Debian or Ubuntu: sudo apt install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "latentkit needs Python 3.10 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Install a newer one, then say which: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "'$(PYTHON)' lacks venv. Install it, on Debian or Ubuntu: sudo apt install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; exit 1; }
+	@echo "Installing into .venv, once (a few minutes) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

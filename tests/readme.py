@@ -1,0 +1,17 @@
+"README.md is nbs/index.ipynb as Markdown, seen from the project's root: `make readme` writes it, a test compares."
+import re
+from pathlib import Path
+
+from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import RegexRemovePreprocessor
+
+ROOT = Path(__file__).parents[1]
+
+def readme() -> str:
+    exporter = MarkdownExporter()
+    exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r"#\| hide"]), enabled=True)
+    text, _ = exporter.from_filename(str(ROOT/"nbs"/"index.ipynb"))
+    text = re.sub(r"\]\((?!https?:|#|\.\./)", "](nbs/", text).replace("](../", "](") # links are relative to where the page lies
+    return text.strip() + "\n"
+
+if __name__ == "__main__": (ROOT/"README.md").write_text(readme(), encoding="utf-8")
