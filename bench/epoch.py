@@ -6,20 +6,22 @@ from torch import nn
 
 from latentkit.losses import make_loss
 from latentkit.models import make_model
-from latentkit.train import Trainer, epoch_batches, get_recipe
+from latentkit.train import Trainer, epoch_batches, get_recipe, keep_freed_memory
 
 DX, DY, N = (384, 1280, 8_192) if "flickr8k" in sys.argv else (1024, 1536, 8_192)
 torch.manual_seed(0)
+keep_freed_memory()
 text, image, image_of = torch.randn(N, DX), torch.randn(N//5+1, DY), torch.arange(N)//5
 
 def products(model, batch):
-    "The (m, k, n) of every matrix product of a step: for each linear layer output, weights' gradient and, but for those on the input, the input's gradient; then the loss's three."
-    sizes = []
+    "The factors and the output of every matrix product of a step, as training has them: of each linear layer x W', g' x and, but where x is the input, g W; of the loss p t' and g t."
+    result, new = [], torch.randn
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
-            i, o = layer.in_features, layer.out_features
-            sizes += [(batch, i, o), (o, batch, i)] + ([] if name in ("shortcut", "deep.0", "map") else [(batch, o, i)])
-    return sizes + [(batch, DY, batch), (batch, batch, DY)] # similarities, and the gradient that comes back from them
+            x, w, g = new(batch, layer.in_features), new(layer.out_features, layer.in_features), new(batch, layer.out_features)
+            result += [(x, w.T), (g.T, x)] + ([] if name in ("shortcut", "deep.0", "map") else [(g, w)])
+    p, g = new(batch, DY), new(batch, batch)
+    return [(a, b, torch.empty(len(a), b.shape[1])) for a, b in [*result, (p, p.T), (g, p)]]
 
 for name in "A-rmlpa", "A-stitcher":
     recipe = get_recipe(name)
@@ -27,11 +29,11 @@ for name in "A-rmlpa", "A-stitcher":
     model.train()
     batches = epoch_batches(recipe, image_of, 1)
     trainer = Trainer(recipe, model, loss, len(batches)*200, len(batches), torch.device("cpu"))
-    operands = [(torch.randn(m, k), torch.randn(k, n), torch.empty(m, n)) for m, k, n in products(model, recipe.batch_size)]
+    operands = products(model, recipe.batch_size)
     ratios = []
     for trial in range(8):
         began = time.perf_counter()
-        for rows in batches: trainer.step(text[rows], image[image_of[rows]], image_of[rows])
+        for rows in batches: trainer.step(text.index_select(0, rows), image.index_select(0, image_of[rows]), image_of[rows])
         whole = time.perf_counter() - began
         began = time.perf_counter()
         for _ in batches:

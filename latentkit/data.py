@@ -6,8 +6,8 @@
 __all__ = ['DAMAGE', 'BLOCK', 'HEADERS', 'InputError', 'writable_folder', 'atomic', 'Pairs', 'Queries', 'open_npz', 'open_member',
            'read_exactly', 'read_array', 'read_label', 'npy_writer', 'copy_latents', 'check_finite', 'read_captions',
            'match_names', 'targets_from_captions', 'cache_folder', 'atomic_folder', 'unpack', 'check_shapes',
-           'read_pairs', 'read_targets', 'write_npz', 'one_hot_blocks', 'write_pairs', 'read_queries', 'write_queries',
-           'Split', 'split_by_image', 'Source', 'look_in', 'find_data']
+           'read_pairs', 'drop_stale', 'read_targets', 'write_npz', 'one_hot_blocks', 'write_pairs', 'read_queries',
+           'write_queries', 'Split', 'split_by_image', 'Source', 'look_in', 'find_data']
 
 # %% ../nbs/00_data.ipynb #9700b8f4
 import csv, errno, hashlib, json, os, re, shutil, tempfile, zipfile, zlib
@@ -380,7 +380,7 @@ def check_shapes(
     if (twice := values[counts > 1]).size:
         raise InputError(path, "captions/ids", f"id {twice[0]} more than once ({len(twice)} such ids)", "every id once", "Number the captions afresh.")
 
-# %% ../nbs/00_data.ipynb #6f387274
+# %% ../nbs/00_data.ipynb #dc7f457f
 def read_pairs(
     path,          # train.npz
     captions=None, # captions.txt, looked at only where the npz has neither label nor captions/image
@@ -395,13 +395,20 @@ def read_pairs(
     folder = Path(cache or cache_folder())/f"{path.stem}-{place}-{key}"
     if not (folder/"facts.json").exists():
         with atomic_folder(folder) as temporary: unpack(path, temporary)
-        for stale in folder.parent.glob(f"{path.stem}-{place}-*"): # what this source was before it changed
-            if stale != folder: shutil.rmtree(stale, ignore_errors=True)
+        drop_stale(folder)
     facts = json.loads((folder/"facts.json").read_text())
     text, image, names, all_captions = (np.load(folder/f"{name}.npy", mmap_mode="r") for name in ("text", "image", "names", "captions"))
     ids = np.load(folder/"ids.npy")
     image_of = read_targets(path, folder, facts["metadata"], captions, ids, all_captions, names)
     return Pairs(text, image, image_of, ids, all_captions, names, tuple(facts["crc"]))
+
+def drop_stale(
+    folder: Path, # what was just unpacked
+):
+    "Remove what was unpacked from the same source before it changed, and from sources that are gone."
+    source = lambda place: json.loads((place/"facts.json").read_text())["source"]
+    for place in [facts.parent for facts in folder.parent.glob("*/facts.json")]:
+        if place != folder and (source(place) == source(folder) or not Path(source(place)).is_file()): shutil.rmtree(place, ignore_errors=True)
 
 def read_targets(
     path,                 # the npz file, for messages

@@ -162,7 +162,7 @@ def gap_weights(
     inverse = 1/np.maximum(np.asarray(gaps, np.float64), least)
     return inverse/inverse.sum()
 
-# %% ../nbs/03_ensemble.ipynb #872d495f
+# %% ../nbs/03_ensemble.ipynb #991669c3
 def write_submission(
     path,                   # the CSV to write
     ids: np.ndarray,        # (T,) int
@@ -172,11 +172,11 @@ def write_submission(
     embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
     if len(ids) != len(embeddings): raise InputError(path, "id", f"{len(ids)} ids", f"{len(embeddings)}, one a row", "Predict again.")
     check_finite(path, "embedding", embeddings)
-    if orjson: text = orjson.dumps(embeddings, option=orjson.OPT_SERIALIZE_NUMPY)
-    else: text = json.dumps([[float(str(v)) for v in row] for row in embeddings], separators=(",", ":")).encode()
-    rows = text[2:-2].split(b"],[") if len(embeddings) else []
-    with atomic(path) as temporary:
-        temporary.write_bytes(b"".join([b"id,embedding\n", *[b'%d,"[%b]"\n' % (i, row) for i, row in zip(np.asarray(ids).tolist(), rows)]]))
+    if orjson: dumps = lambda row: orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+    else: dumps = lambda row: json.dumps([float(str(value)) for value in row]).encode()
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(b"id,embedding\n")
+        file.writelines(b'%d,"%b"\n' % (i, dumps(row)) for i, row in zip(np.asarray(ids).tolist(), embeddings))
     return Path(path)
 
 def read_submission(

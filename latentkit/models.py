@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'Translator', 'make_model', 'parameters', 'Moments', 'moments', 'Affine', 'Ridge', 'matrix_power',
-           'procrustes', 'WhitenedProcrustes', 'Linear', 'Dropout', 'LatentMapper', 'ResidualAdapter', 'Stitcher']
+           'procrustes', 'WhitenedProcrustes', 'Linear', 'Dropout', 'Direction', 'direction', 'LatentMapper',
+           'ResidualAdapter', 'Stitcher']
 
 # %% ../nbs/01_models.ipynb #7284d716
 from dataclasses import dataclass
@@ -181,7 +182,28 @@ class Dropout(nn.Module):
         keep = bits[:x.numel()].view(x.shape) >= round(self.p*65536) - 32768
         return x*keep.to(x.dtype).mul_(1/(1 - self.p))
 
-# %% ../nbs/01_models.ipynb #302b80fa
+# %% ../nbs/01_models.ipynb #952842c7
+class Direction(torch.autograd.Function):
+    "Rows divided by their length, with the gradient in closed form."
+    @staticmethod
+    def forward(ctx, x):
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=1e-12)
+        y = x/length
+        ctx.save_for_backward(y, length)
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        y, length = ctx.saved_tensors
+        return torch.addcmul(g, y, torch.linalg.vecdot(g, y)[:, None], value=-1).div_(length)
+
+def direction(
+    x: torch.Tensor, # (B, D); half precision becomes float32
+) -> torch.Tensor: # (B, D)
+    "Each row divided by its length; a row of zeros stays one."
+    return Direction.apply(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
+
+# %% ../nbs/01_models.ipynb #78273664
 class LatentMapper(Translator, name="mlp"):
     "Normalise, centre, rotate as Procrustes does, and learn on from there (team A)."
     def __init__(self, dx, dy,
@@ -199,9 +221,9 @@ class LatentMapper(Translator, name="mlp"):
         self.map.bias.copy_(m.mean_y)
 
     def forward(self, x):
-        return F.normalize(self.dropout(self.map(F.normalize(x) - self.mean)))
+        return direction(self.dropout(self.map(F.normalize(x) - self.mean)))
 
-# %% ../nbs/01_models.ipynb #dcf88f5c
+# %% ../nbs/01_models.ipynb #0c4a5b8d
 class ResidualAdapter(Translator, name="rmlpa"):
     "A bottleneck beside a linear shortcut (team A; the adapter of Houlsby et al. 2019)."
     def __init__(self, dx, dy,
@@ -213,9 +235,9 @@ class ResidualAdapter(Translator, name="rmlpa"):
         self.deep = nn.Sequential(nn.Linear(dx, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, dy))
         self.shortcut = nn.Identity() if dx == dy else nn.Linear(dx, dy, bias=False)
 
-    def forward(self, x): return F.normalize(self.deep(x) + self.shortcut(x))
+    def forward(self, x): return direction(self.deep(x) + self.shortcut(x))
 
-# %% ../nbs/01_models.ipynb #210b9223
+# %% ../nbs/01_models.ipynb #ac188ce4
 class Stitcher(Translator, name="stitcher"):
     "A linear map and a deep correction to it (team A)."
     def __init__(self, dx, dy,
@@ -226,4 +248,4 @@ class Stitcher(Translator, name="stitcher"):
         self.shortcut = nn.Linear(dx, dy, bias=False)
         self.deep = nn.Sequential(nn.Linear(dx, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dy))
 
-    def forward(self, x): return F.normalize(self.shortcut(x) + self.deep(x))
+    def forward(self, x): return direction(self.shortcut(x) + self.deep(x))

@@ -7,24 +7,23 @@ __all__ = ['BLOCK', 'PROTOCOLS', 'RECALL_AT', 'ranks_in', 'unit', 'similarity_bl
            'block_candidates', 'candidate_table', 'similarity_table', 'protocol_ranks', 'metrics', 'bootstrap_interval',
            'scores', 'scores_of']
 
-# %% ../nbs/01b_retrieval.ipynb #85fce783
+# %% ../nbs/01b_retrieval.ipynb #a37c529d
 import numpy as np
 import torch
-from torch.nn.functional import normalize
 
 from .data import InputError
 
-# %% ../nbs/01b_retrieval.ipynb #f15200e5
+# %% ../nbs/01b_retrieval.ipynb #d7296685
 def ranks_in(
     similarity: torch.Tensor, # (Q, G) float, similarity of each query to each candidate; overwritten
     target: torch.Tensor,     # (Q,) int64, the column of the true one
 ) -> torch.Tensor: # (Q,) float64 on the CPU, from 1 to G
     "Rank of each query's true candidate, best first, ties counted as their mean rank; a candidate at -inf counts as worse."
     true = similarity.gather(1, target[:, None])
-    balance = similarity.sub_(true).sign_().sum(1, dtype=torch.float64)
-    return ((similarity.shape[1] + 1 + balance)/2).cpu()
+    balance = similarity.sub_(true).sign_().sum(1) # whole numbers, exact in float32 up to 16 million candidates
+    return (similarity.shape[1] + 1 + balance.double().cpu())/2
 
-# %% ../nbs/01b_retrieval.ipynb #18276853
+# %% ../nbs/01b_retrieval.ipynb #98ced6ba
 BLOCK = 128 << 20 # bytes of similarities that are held at a time
 
 def unit(
@@ -34,10 +33,11 @@ def unit(
 ) -> torch.Tensor: # (rows, dims) float32, each row of length 1 (or 0)
     "Latents as directions; raises `InputError` for NaN or infinite rows, which no rank could answer for."
     latents = torch.as_tensor(np.array(latents) if isinstance(latents, np.ndarray) and not latents.flags.writeable else latents, device=device).float()
-    if not (finite := latents.isfinite().all(1)).all():
-        raise InputError(what, f"row {int((~finite).nonzero()[0])}", f"NaN or infinite values ({int((~finite).sum())} such rows)", "finite values",
-                         "Has the training diverged? Lower the learning rate.")
-    return normalize(latents, dim=1)
+    length = torch.linalg.vector_norm(latents, dim=1, keepdim=True)
+    if not length.isfinite().all():
+        bad = (~length.isfinite()).flatten().nonzero()
+        raise InputError(what, f"row {int(bad[0])}", f"NaN or infinite values ({len(bad)} such rows)", "finite values", "Has the training diverged? Lower the learning rate.")
+    return latents/length.clamp_(min=1e-12)
 
 def similarity_blocks(
     query: torch.Tensor,   # (Q, dims), directions

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'SAMPLERS', 'BAR', 'VERSION', 'Recipe', 'get_recipe', 'sampler', 'shuffled_captions', 'learning_rate',
-           'make_optimiser', 'default_device', 'predict', 'mixed_dtype', 'Trainer', 'fit', 'Judge', 'snapshot',
-           'epoch_batches', 'training_fingerprint', 'measure', 'Checkpoint', 'load_or_fit']
+           'make_optimiser', 'default_device', 'predict', 'mixed_dtype', 'Trainer', 'fit', 'keep_freed_memory', 'Judge',
+           'snapshot', 'epoch_batches', 'training_fingerprint', 'measure', 'Checkpoint', 'load_or_fit']
 
-# %% ../nbs/02_train.ipynb #9075c226
-import io, math, pickle, sys, time, zipfile, zlib
+# %% ../nbs/02_train.ipynb #c9be224b
+import ctypes, io, math, pickle, sys, time, zipfile, zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -165,7 +165,7 @@ class Trainer:
         self.step_number += 1
         return value.detach()
 
-# %% ../nbs/02_train.ipynb #8edcf113
+# %% ../nbs/02_train.ipynb #fdd58f86
 def fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -175,6 +175,7 @@ def fit(
 ): # -> Checkpoint of the epoch with the best validation MRR
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite."
     device, began = torch.device(device or default_device()), time.perf_counter()
+    keep_freed_memory()
     text, image = torch.tensor(pairs.text[split.train], device=device), torch.tensor(np.asarray(pairs.image), device=device)
     image_of = torch.tensor(pairs.image_of[split.train])
     image_on = image_of.to(device)
@@ -196,7 +197,8 @@ def fit(
                     total = torch.zeros((), device=device)
                     for rows in epoch_batches(recipe, image_of, epoch):
                         rows = rows.to(device)
-                        total += trainer.step(text[rows], image[image_on[rows]], image_on[rows])
+                        which = image_on[rows]
+                        total += trainer.step(text.index_select(0, rows), image.index_select(0, which), which)
                         bar.update()
                     if not math.isfinite(mean := total.item()/per_epoch):
                         raise InputError(f"recipe {recipe.name}", f"epoch {epoch}", f"a loss of {mean}", "a finite one", "Lower lr, or set clip.")
@@ -209,8 +211,16 @@ def fit(
         found = {"best_epoch": best, **measure(model, pairs, split)}
     return Checkpoint(recipe, pairs.dims, state, training_fingerprint(pairs, split), found, history, seconds)
 
-# %% ../nbs/02_train.ipynb #8ec51f7d
-BAR = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}<{remaining}, {postfix}"
+# %% ../nbs/02_train.ipynb #7861ba2e
+def keep_freed_memory():
+    "Let glibc reuse freed blocks of up to 32 MB (its limit) instead of returning them to the kernel; nothing on other systems."
+    try: mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError): return
+    mallopt(-3, 32 << 20) # M_MMAP_THRESHOLD
+    mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+
+# %% ../nbs/02_train.ipynb #9cd8ab71
+BAR = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}<{remaining}{postfix}"
 
 class Judge:
     "Validation MRR of a model under one protocol, its candidates drawn once."
