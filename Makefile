@@ -5,6 +5,9 @@ OUT     ?= .
 RETRAIN ?= auto
 EPOCHS  ?= null
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+
 BIN   := .venv/bin
 READY := .venv/installed
 
@@ -14,10 +17,12 @@ help: ## this list
 
 run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n]
 	@mkdir -p "$(OUT)/submission"
-	TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
-		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)}'
-	$(BIN)/jupyter nbconvert --to html --log-level WARN "$(OUT)/submission/final.ipynb"
-	@echo "Open $(OUT)/submission/final.html; the submissions are $(OUT)/submission/submission_*.csv"
+	@echo "Running nbs/05_final.ipynb; open $(OUT)/submission/final.html when it is done."
+	@TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
+		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)}' \
+		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
+	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/submission/final.ipynb"
+	@echo "Done: $(OUT)/submission/final.html shows it all; the submissions are $(OUT)/submission/submission_*.csv"
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@$(BIN)/python -m pytest -q tests

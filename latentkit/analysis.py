@@ -36,7 +36,7 @@ def axes_for(
         ax.set_prop_cycle(color=PALETTE)
     return figure, axes[0]
 
-# %% ../nbs/04_analysis.ipynb #17cb8657
+# %% ../nbs/04_analysis.ipynb #f52a6e3a
 def plot_history(
     logs: dict, # name -> DataFrame with epoch, loss, mrr, as `Checkpoint.log()` gives it
     monitor="1+99", # protocol of the MRR, for the label
@@ -51,10 +51,10 @@ def plot_history(
         right.plot(log.epoch[best], log.mrr[best], "o", color=line.get_color())
     left.set(xlabel="epoch", ylabel="training loss (first epoch = 1)", ylim=(0, None))
     right.set(xlabel="epoch", ylabel=f"validation MRR ({monitor})")
-    right.legend(frameon=False)
+    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04_analysis.ipynb #dccb10ce
+# %% ../nbs/04_analysis.ipynb #716ee729
 def plot_ranks(
     ranks: dict,  # name -> (Q,) ranks
     images: int,  # gallery size, for chance and the label
@@ -73,10 +73,11 @@ def plot_ranks(
     left.set_xticks(range(len(labels)), labels)
     left.set(xlabel=f"rank among {images:,} images", ylabel="captions, %")
     right.set(xlabel="K", ylabel="Recall@K, %", xscale="log", ylim=(0, 100))
-    right.legend(frameon=False)
+    right.xaxis.set_major_formatter("{x:g}")
+    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04_analysis.ipynb #6df66bea
+# %% ../nbs/04_analysis.ipynb #311a8e22
 def distances(
     prediction,       # (Q, Dy)
     gallery,          # (G, Dy)
@@ -84,7 +85,7 @@ def distances(
     seed=0,           # of the random images
 ) -> pd.DataFrame: # one row a distance: to true, to random, improvement in percent
     "Mean Euclidean, Manhattan and cosine distance of predictions to their own and to a random other image, as directions."
-    p, g, target = unit(prediction, "predictions").numpy(), unit(gallery, "gallery").numpy(), np.asarray(target)
+    p, g, target = unit(prediction, "predictions").double().numpy(), unit(gallery, "gallery").double().numpy(), np.asarray(target)
     other = (target + np.random.default_rng(seed).integers(1, len(g), len(target))) % len(g)
     kinds = {"Euclidean": lambda a, b: np.linalg.norm(a-b, axis=1), "Manhattan": lambda a, b: np.abs(a-b).sum(1), "cosine": lambda a, b: 1-(a*b).sum(1)}
     rows = {kind: (d(p, g[target]).mean(), d(p, g[other]).mean()) for kind, d in kinds.items()}
@@ -178,7 +179,7 @@ def plot_alphas(
     ax.legend(frameon=False)
     return figure
 
-# %% ../nbs/04_analysis.ipynb #438ddc53
+# %% ../nbs/04_analysis.ipynb #2a57a72c
 def latency(
     model: Translator,
     batch: int,       # queries at a time
@@ -206,4 +207,4 @@ def efficiency(
         for device in ["cpu"] + ["cuda"]*torch.cuda.is_available():
             for batch in 1, 1024: rows[name][f"{device.upper()} ms/query, batch {batch}"] = latency(model, batch, device)
         model.cpu()
-    return pd.DataFrame(rows).T
+    return pd.DataFrame.from_dict(rows, orient="index")

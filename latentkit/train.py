@@ -165,7 +165,7 @@ class Trainer:
         self.step_number += 1
         return value.detach()
 
-# %% ../nbs/02_train.ipynb #fdd58f86
+# %% ../nbs/02_train.ipynb #687f188c
 def fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -205,7 +205,7 @@ def fit(
                     history.append({"epoch": epoch, "loss": mean, "lr": trainer.optimiser.param_groups[0]["lr"], "mrr": judge(model)})
                     seconds.append(time.perf_counter() - began)
                     if history[-1]["mrr"] > history[best]["mrr"]: best, state = epoch, snapshot(model)
-                    bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs}, loss {mean:.4f}, val MRR {history[-1]['mrr']:.4f}, best {history[best]['mrr']:.4f}")
+                    bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs}, loss {mean:.4f}, val MRR {history[-1]['mrr']:.4f}, best {history[best]['mrr']:.4f}", refresh=False)
                     if recipe.patience is not None and epoch - best >= recipe.patience: break
         model.load_state_dict(state)
         found = {"best_epoch": best, **measure(model, pairs, split)}
