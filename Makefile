@@ -6,7 +6,6 @@ RETRAIN ?= auto
 EPOCHS  ?= null
 
 SHELL := bash
-.SHELLFLAGS := -o pipefail -c
 
 BIN   := .venv/bin
 READY := .venv/installed
@@ -16,9 +15,9 @@ help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
 run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n]
-	@mkdir -p "$(OUT)/submission"
+	@mkdir -p "$(OUT)/submission" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }
 	@echo "Running nbs/05_final.ipynb; open $(OUT)/submission/final.html when it is done."
-	@TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
+	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
 		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)}' \
 		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
 	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/submission/final.ipynb"

@@ -6,7 +6,7 @@
 __all__ = ['PALETTE', 'RIGHT', 'GREY', 'axes_for', 'plot_history', 'plot_ranks', 'distances', 'distance_table', 'picture',
            'nearest', 'choose_rows', 'plot_retrieved', 'plot_alphas', 'latency', 'efficiency']
 
-# %% ../nbs/04_analysis.ipynb #e53a02c7
+# %% ../nbs/04_analysis.ipynb #6ebc48d9
 import textwrap, time
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from PIL import Image, ImageDraw
 
-from .data import Pairs
+from .data import InputError, Pairs
 from .models import Translator, parameters
 from .retrieval import full_ranks, unit
 
@@ -77,7 +77,7 @@ def plot_ranks(
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04_analysis.ipynb #311a8e22
+# %% ../nbs/04_analysis.ipynb #d416e1ee
 def distances(
     prediction,       # (Q, Dy)
     gallery,          # (G, Dy)
@@ -86,6 +86,7 @@ def distances(
 ) -> pd.DataFrame: # one row a distance: to true, to random, improvement in percent
     "Mean Euclidean, Manhattan and cosine distance of predictions to their own and to a random other image, as directions."
     p, g, target = unit(prediction, "predictions").double().numpy(), unit(gallery, "gallery").double().numpy(), np.asarray(target)
+    if len(g) < 2: raise InputError("distances", "gallery", f"{len(g)} images", "at least 2, to have another one", "Use a larger validation set.")
     other = (target + np.random.default_rng(seed).integers(1, len(g), len(target))) % len(g)
     kinds = {"Euclidean": lambda a, b: np.linalg.norm(a-b, axis=1), "Manhattan": lambda a, b: np.abs(a-b).sum(1), "cosine": lambda a, b: 1-(a*b).sum(1)}
     rows = {kind: (d(p, g[target]).mean(), d(p, g[other]).mean()) for kind, d in kinds.items()}
@@ -99,7 +100,7 @@ def distance_table(
     "`distances` of several models, one row a model."
     return pd.concat({name: distances(p, gallery, target).set_index("distance").stack() for name, p in predictions.items()}, axis=1).T
 
-# %% ../nbs/04_analysis.ipynb #8a255783
+# %% ../nbs/04_analysis.ipynb #3547d366
 def picture(
     folder,    # of pictures, or None
     name: str, # an image's name, perhaps with another folder in front or without its ending
@@ -109,7 +110,8 @@ def picture(
     if folder:
         base = name.replace("\\", "/").split("/")[-1]
         for path in (Path(folder)/name, Path(folder)/base, Path(folder)/f"{base}.jpg", Path(folder)/f"{base}.png"):
-            if path.is_file(): return Image.open(path).convert("RGB")
+            try: return Image.open(path).convert("RGB")
+            except OSError: continue # missing or damaged
     card = Image.new("RGB", (size, size), "#dddddd")
     ImageDraw.Draw(card).multiline_text((4, size//3), "\n".join(textwrap.wrap(str(name), 14)), fill="#555555")
     return card
@@ -157,7 +159,7 @@ def plot_retrieved(
         ax.spines[:].set(visible=frame is not None, color=frame, linewidth=3)
     for line, row, place, cosine in zip(grid, show, places, cosines):
         line[0].axis("off")
-        line[0].text(1, .5, textwrap.fill(str(pairs.captions[rows[row]]), 24), ha="right", va="center", fontsize=9, transform=line[0].transAxes)
+        line[0].text(1, .5, textwrap.fill(str(pairs.captions[rows[row]]), 24), ha="right", va="center", fontsize=9, transform=line[0].transAxes, parse_math=False)
         draw(line[1], target[row], f"true, rank {ranks[row]:g}", RIGHT)
         for n, (ax, image, c) in enumerate(zip(line[2:], place, cosine), 1):
             draw(ax, image, f"{n}. cos {c:.2f}", RIGHT if image == target[row] else None)

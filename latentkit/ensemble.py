@@ -6,7 +6,7 @@
 __all__ = ['Predictions', 'read_latents', 'save_gallery', 'blend', 'blend_predictions', 'Tables', 'search_alpha',
            'search_simplex', 'gap_weights', 'write_submission', 'read_submission', 'check_submission']
 
-# %% ../nbs/03_ensemble.ipynb #d0d4c15a
+# %% ../nbs/03_ensemble.ipynb #1648cc64
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .data import InputError, Queries, atomic, check_finite, open_npz, read_array, write_npz
-from .retrieval import candidate_table, ranks_in, similarity_table
+from .retrieval import PROTOCOLS, candidate_table, ranks_in, similarity_table
 
 try: import orjson
 except ImportError: orjson = None # as on a Kaggle image without it: json does the same, slower
@@ -93,12 +93,13 @@ def blend_predictions(
             raise InputError("blend", f"{first.name} and {other.name}", "predictions of different captions", "the same ids and groups, in the same order", "Predict both on the same split and test set.")
     return Predictions(name, blend([p.val for p in parts], weights), first.groups, blend([p.test for p in parts], weights), first.ids)
 
-# %% ../nbs/03_ensemble.ipynb #b032cf99
+# %% ../nbs/03_ensemble.ipynb #01373123
 @dataclass(frozen=True, eq=False)
 class Tables:
     "Each model's similarities to what its queries are ranked against."
     similarity: torch.Tensor # (K, Q, C) float32
     column: torch.Tensor     # (Q,) int64, where the true image stands
+    last: float = np.inf     # ranks beyond it count nothing
 
     @classmethod
     def of(cls,
@@ -111,7 +112,7 @@ class Tables:
         "The tables of some models' predictions of the same captions."
         candidates = candidate_table(target, len(gallery), protocol, seed)
         column = torch.as_tensor(np.asarray(target) if candidates is None else np.zeros(len(target), np.int64))
-        return cls(torch.stack([similarity_table(part, gallery, candidates) for part in parts]), column)
+        return cls(torch.stack([similarity_table(part, gallery, candidates) for part in parts]), column, PROTOCOLS[protocol])
 
     def mrr(self,
         weights, # (K,)
@@ -120,7 +121,7 @@ class Tables:
         total = torch.zeros_like(self.similarity[0])
         for w, part in zip(weights, self.similarity):
             if w: total.add_(part, alpha=float(w))
-        return float((1/ranks_in(total, self.column)).mean())
+        return float((1/ranks_in(total, self.column, self.last)).mean())
 
 def search_alpha(
     tables: Tables, # of two models
@@ -162,7 +163,7 @@ def gap_weights(
     inverse = 1/np.maximum(np.asarray(gaps, np.float64), least)
     return inverse/inverse.sum()
 
-# %% ../nbs/03_ensemble.ipynb #991669c3
+# %% ../nbs/03_ensemble.ipynb #338271af
 def write_submission(
     path,                   # the CSV to write
     ids: np.ndarray,        # (T,) int
@@ -190,8 +191,12 @@ def read_submission(
     ids, rows = [], []
     for number, line in enumerate(lines, 2):
         key, _, text = line.partition(b",")
-        try: ids.append(int(key)); rows.append(np.array(loads(text.strip().strip(b'"')), dtype=np.float32))
-        except (ValueError, TypeError): raise InputError(path, f"line {number}", repr(line[:60].decode(errors="replace")), 'an id and a quoted JSON list of numbers, such as 1,"[0.12, -0.03]"', "Write the submission again.") from None
+        try:
+            ids.append(np.int64(int(key)))
+            row = np.array(loads(text.strip().strip(b'"')))
+            if row.dtype.kind not in "if": raise ValueError
+            rows.append(row.astype(np.float32))
+        except (ValueError, TypeError, OverflowError): raise InputError(path, f"line {number}", repr(line[:60].decode(errors="replace")), 'an id and a quoted JSON list of numbers, such as 1,"[0.12, -0.03]"', "Write the submission again.") from None
         if rows[-1].ndim != 1 or rows[-1].shape != rows[0].shape:
             raise InputError(path, f"line {number}", f"shape {rows[-1].shape}", f"{rows[0].shape}, as in line 2", "Write the submission again.")
     if not rows: raise InputError(path, "", "no rows", "one a test caption", "Write the submission again.")

@@ -69,7 +69,7 @@ def cosine_matrix(
     "Cosine of each prediction with each target."
     return CosineMatrix.apply(prediction, target)
 
-# %% ../nbs/01a_losses.ipynb #e5542d39
+# %% ../nbs/01a_losses.ipynb #6d10f23f
 def same_image(
     image: torch.Tensor, # (B,) int64
 ) -> torch.Tensor: # (B, B) bool
@@ -90,7 +90,7 @@ class InfoNCE(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1/temperature)), requires_grad=learnable)
 
     def forward(self, prediction, target, image):
-        scale = self.log_scale.clamp(max=math.log(100)).exp()
+        scale = (self.log_scale.clamp(max=math.log(100)) if self.log_scale.requires_grad else self.log_scale).exp()
         logits = scale*cosine_matrix(prediction, target)
         own = logits.diagonal().mean()
         logits = logits.masked_fill(same_image(image), -torch.inf)

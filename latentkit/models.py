@@ -55,7 +55,7 @@ def parameters(
     "Numbers in the model: learned parameters, and for closed forms their buffers."
     return sum(t.numel() for t in model.parameters()) or sum(t.numel() for t in model.buffers())
 
-# %% ../nbs/01_models.ipynb #1f846393
+# %% ../nbs/01_models.ipynb #74de1139
 @dataclass
 class Moments:
     "Means and covariances of paired latents, float64."
@@ -77,12 +77,12 @@ def moments(
     same = lambda t: t
     prepare_x, prepare_y = prepare_x or same, prepare_y or same
     n, m, f64 = len(text), len(image), dict(dtype=torch.float64, device=text.device)
-    sums, xx = torch.zeros(m, text.shape[1], **f64), torch.zeros(text.shape[1], text.shape[1], **f64)
+    sums, xx = torch.zeros(m, text.shape[1], dtype=torch.float64), torch.zeros(text.shape[1], text.shape[1], **f64)
     for start in range(0, n, block):
         x = prepare_x(text[start:start+block]).double()
-        sums.index_add_(0, image_of[start:start+block], x)
+        sums.index_add_(0, image_of[start:start+block].cpu(), x.cpu()) # on a GPU its order, and so its last bits, would change from run to run
         xx += x.T @ x
-    counts = torch.bincount(image_of, minlength=m).double()
+    sums, counts = sums.to(text.device), torch.bincount(image_of, minlength=m).double()
     sum_y, xy, yy = torch.zeros(image.shape[1], **f64), torch.zeros(text.shape[1], image.shape[1], **f64), torch.zeros(image.shape[1], image.shape[1], **f64)
     for start in range(0, m, block):
         y, count = prepare_y(image[start:start+block]).double(), counts[start:start+block, None]
