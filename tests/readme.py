@@ -2,6 +2,7 @@
 import re
 from pathlib import Path
 
+import nbformat
 from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import RegexRemovePreprocessor
 
@@ -10,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 def readme() -> str:
     exporter = MarkdownExporter()
     exporter.register_preprocessor(RegexRemovePreprocessor(patterns=[r"#\| hide"]), enabled=True)
-    text, _ = exporter.from_filename(str(ROOT/"nbs"/"index.ipynb"))
+    notebook = nbformat.read(ROOT/"nbs"/"index.ipynb", 4)
+    notebook.metadata.language_info = {"name": "python"} # nbdev_clean takes it away; it colours the code
+    text, _ = exporter.from_notebook_node(notebook)
     text = re.sub(r"\]\((?!https?:|#|\.\./)", "](nbs/", text).replace("](../", "](") # links are relative to where the page lies
     return text.strip() + "\n"
 
