@@ -166,7 +166,7 @@ class Linear(Translator, name="linear"):
 
     def forward(self, x): return self.map(x)
 
-# %% ../nbs/01_models.ipynb #b7ab0284
+# %% ../nbs/01_models.ipynb #81c1b190
 class Dropout(nn.Module):
     "Zero each element with probability `p` while training, and scale the others by 1/(1-p) (Srivastava et al. 2014)."
     def __init__(self,
@@ -180,7 +180,7 @@ class Dropout(nn.Module):
         if x.device.type != "cpu": return F.dropout(x, self.p)
         bits = torch.empty((x.numel() + 3)//4, dtype=torch.int64).random_(-2**63, None).view(torch.int16)
         keep = bits[:x.numel()].view(x.shape) >= round(self.p*65536) - 32768
-        return x*keep.to(x.dtype).mul_(1/(1 - self.p))
+        return x*(keep*(1/(1 - self.p)))
 
 # %% ../nbs/01_models.ipynb #952842c7
 class Direction(torch.autograd.Function):
