@@ -100,7 +100,7 @@ def distance_table(
     "`distances` of several models, one row a model."
     return pd.concat({name: distances(p, gallery, target).set_index("distance").stack() for name, p in predictions.items()}, axis=1).T
 
-# %% ../nbs/04_analysis.ipynb #3547d366
+# %% ../nbs/04_analysis.ipynb #58ecc044
 def picture(
     folder,    # of pictures, or None
     name: str, # an image's name, perhaps with another folder in front or without its ending
@@ -138,6 +138,7 @@ def choose_rows(
         if place is not None: places.append(place); seen.add(groups[place])
     return np.array(places)
 
+# %% ../nbs/04_analysis.ipynb #030141ae
 def plot_retrieved(
     prediction,      # (Q, Dy)
     pairs: Pairs,

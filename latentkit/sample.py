@@ -161,7 +161,7 @@ def draw_scene(
     backdrop, taken = pick(rng, BACKDROPS), set()
     return Scene(backdrop, tuple(draw_thing(rng, taken) for _ in range(rng.integers(2, 5))))
 
-# %% ../nbs/00a_sample.ipynb #51bcd3f5
+# %% ../nbs/00a_sample.ipynb #ed4e0a15
 ZOOM = 3 # pictures are painted this much larger
 
 def shade(
@@ -185,6 +185,7 @@ def paint_thing(
         at = (np.reshape(points, (-1, 2))*r + place).ravel().tolist()
         getattr(draw, method)(at, *angles, fill=tones[tone], width=max(2, int(.14*r)))
 
+# %% ../nbs/00a_sample.ipynb #09655ba1
 def scatter(
     draw: ImageDraw.ImageDraw, # of the canvas
     rng: np.random.Generator,  # moved on
