@@ -282,7 +282,7 @@ def describe(
             f"{where.strip() or 'here'} {a} {pick(rng, 'is|sits|can be seen')} {how} {b}"][rng.choice(6, p=[.25, .15, .15, .15, .15, .15])]
     return text[0].upper() + text[1:] + "."
 
-# %% ../nbs/00a_sample.ipynb #889fe20f
+# %% ../nbs/00a_sample.ipynb #212683f8
 TEXT_DIMS, IMAGE_DIMS, BUCKETS = 1024, 1536, 1 << 15
 
 def noise(
@@ -301,9 +301,9 @@ def grams(
     return [zlib.crc32(gram.encode()) % BUCKETS for gram in words + pairs], [1.]*len(words) + [.5]*len(pairs)
 
 @cache
-def text_weights() -> tuple: # (BUCKETS, TEXT_DIMS), (TEXT_DIMS, TEXT_DIMS)
+def text_weights() -> tuple: # (BUCKETS, TEXT_DIMS) float32, (TEXT_DIMS, TEXT_DIMS) float64
     "The fixed weights of the text encoder."
-    return noise(1, BUCKETS, TEXT_DIMS), noise(2, TEXT_DIMS, TEXT_DIMS)/TEXT_DIMS**.5
+    return noise(1, BUCKETS, TEXT_DIMS), noise(2, TEXT_DIMS, TEXT_DIMS).double()/TEXT_DIMS**.5
 
 def encode_text(
     captions: list, # (n,) str
@@ -311,13 +311,14 @@ def encode_text(
 ) -> np.ndarray: # (n, TEXT_DIMS) float32
     "The text latents of any captions."
     first, second = text_weights()
-    latents = [torch.empty(0, TEXT_DIMS)]
+    latents = [torch.empty(0, TEXT_DIMS, dtype=torch.float64)]
     for start in range(0, len(captions), block):
         buckets, weights = zip(*(grams(str(caption)) for caption in captions[start:start+block]))
         starts = torch.tensor(np.cumsum([0] + [len(row) for row in buckets[:-1]]))
-        total = F.embedding_bag(torch.tensor(sum(buckets, [])), first, starts, mode="sum", per_sample_weights=torch.tensor(sum(weights, [])))
+        used, place = torch.unique(torch.tensor(sum(buckets, [])), return_inverse=True)
+        total = F.embedding_bag(place, first[used].double(), starts, mode="sum", per_sample_weights=torch.tensor(sum(weights, []), dtype=torch.float64))
         latents.append(torch.tanh(torch.relu(F.normalize(total)*TEXT_DIMS**.5) @ second))
-    return torch.cat(latents).half().float().numpy()
+    return torch.cat(latents).half().float().numpy() # float64 until here: its last bits, which depend on the processor, are rounded away
 
 # %% ../nbs/00a_sample.ipynb #0bb20ab5
 SPREAD = .15                    # how far a pixel may be from a colour and still count as it, RGB in 0..1
