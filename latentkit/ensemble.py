@@ -6,7 +6,7 @@
 __all__ = ['Predictions', 'read_latents', 'save_gallery', 'blend', 'blend_predictions', 'Tables', 'search_alpha',
            'search_simplex', 'gap_weights', 'write_submission', 'read_submission', 'check_submission']
 
-# %% ../nbs/03_ensemble.ipynb #1648cc64
+# %% ../nbs/03_ensemble.ipynb #0dd9a8f9
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .data import InputError, Queries, atomic, check_finite, open_npz, read_array, write_npz
-from .retrieval import PROTOCOLS, candidate_table, ranks_in, similarity_table
+from .retrieval import PROTOCOLS, candidate_table, ranks_in, similarity_table, unit
 
 try: import orjson
 except ImportError: orjson = None # as on a Kaggle image without it: json does the same, slower
@@ -69,7 +69,7 @@ def save_gallery(
     "Write gallery_data.npz: what validation captions are ranked against."
     write_npz(Path(folder)/"gallery_data.npz", {"embeddings": np.asarray(image), "groups": groups}, compress=1)
 
-# %% ../nbs/03_ensemble.ipynb #8673ff5e
+# %% ../nbs/03_ensemble.ipynb #18ca439c
 def blend(
     parts: list, # K arrays (Q, Dy), one a model
     weights,     # (K,) not negative
@@ -78,8 +78,7 @@ def blend(
     weights, shapes = np.asarray(weights, np.float64), {np.shape(part) for part in parts}
     if len(shapes) != 1 or weights.shape != (len(parts),): raise InputError("blend", "parts", f"shapes {sorted(shapes)} and {weights.size} weights", "one shape, and one weight a part", "Blend predictions of the same captions.")
     if not (weights >= 0).all() or not weights.sum() > 0: raise InputError("blend", "weights", str(weights.tolist()), "weights that are not negative and not all 0", "Correct them.")
-    unit = lambda a: a/np.maximum(np.linalg.norm(a, axis=1, keepdims=True), 1e-12)
-    return unit(sum(w*unit(np.asarray(part, np.float32)) for w, part in zip(weights.astype(np.float32), parts)))
+    return unit(sum(float(w)*unit(part, "predictions") for w, part in zip(weights, parts)), "blend").numpy()
 
 def blend_predictions(
     parts: list, # of `Predictions`

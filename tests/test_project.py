@@ -22,10 +22,11 @@ def copy(tmp_path_factory):
     return folder
 
 def test_notebooks_and_modules_agree(copy):
-    before = {path.relative_to(copy): path.read_bytes() for part in ("nbs", "latentkit") for path in sorted((copy/part).rglob("*")) if path.suffix in (".py", ".ipynb")}
+    contents = lambda: {path.relative_to(copy): path.read_bytes() for part in ("nbs", "latentkit") for path in sorted((copy/part).rglob("*")) if path.suffix in (".py", ".ipynb")}
+    before = contents()
     run(BIN/"nbdev_export", cwd=copy)
     run(BIN/"nbdev_clean", cwd=copy)
-    after = {path.relative_to(copy): path.read_bytes() for part in ("nbs", "latentkit") for path in sorted((copy/part).rglob("*")) if path.suffix in (".py", ".ipynb")}
+    after = contents()
     assert before.keys() == after.keys()
     assert not [str(path) for path in before if before[path] != after[path]], "run nbdev_export and nbdev_clean, and commit what they change"
 
