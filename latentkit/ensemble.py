@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['Predictions', 'read_latents', 'save_gallery', 'blend', 'blend_predictions', 'Tables', 'search_alpha',
-           'search_simplex', 'gap_weights', 'write_submission', 'read_submission', 'check_submission']
+           'search_simplex', 'select_greedily', 'nested', 'gap_weights', 'write_submission', 'read_submission',
+           'read_answers', 'mean_of_submissions', 'check_submission']
 
-# %% ../nbs/03_ensemble.ipynb #0dd9a8f9
+# %% ../nbs/03_ensemble.ipynb #0067a2e0
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 
 from .data import InputError, Queries, atomic, check_finite, open_npz, read_array, write_npz
-from .retrieval import PROTOCOLS, candidate_table, ranks_in, similarity_table, unit
+from .retrieval import PROTOCOLS, bootstrap_interval, candidate_table, ranks_in, similarity_table, unit
 
 try: import orjson
 except ImportError: orjson = None # as on a Kaggle image without it: json does the same, slower
@@ -92,7 +93,7 @@ def blend_predictions(
             raise InputError("blend", f"{first.name} and {other.name}", "predictions of different captions", "the same ids and groups, in the same order", "Predict both on the same split and test set.")
     return Predictions(name, blend([p.val for p in parts], weights), first.groups, blend([p.test for p in parts], weights), first.ids)
 
-# %% ../nbs/03_ensemble.ipynb #01373123
+# %% ../nbs/03_ensemble.ipynb #d8d105b9
 @dataclass(frozen=True, eq=False)
 class Tables:
     "Each model's similarities to what its queries are ranked against."
@@ -113,14 +114,26 @@ class Tables:
         column = torch.as_tensor(np.asarray(target) if candidates is None else np.zeros(len(target), np.int64))
         return cls(torch.stack([similarity_table(part, gallery, candidates) for part in parts]), column, PROTOCOLS[protocol])
 
+    def reciprocal(self,
+        weights, # (K,)
+    ) -> torch.Tensor: # (Q,) float64, 1/rank
+        "Reciprocal ranks of the blend with these weights."
+        total = torch.zeros_like(self.similarity[0])
+        for w, part in zip(weights, self.similarity):
+            if w: total.add_(part, alpha=float(w))
+        return 1/ranks_in(total, self.column, self.last)
+
     def mrr(self,
         weights, # (K,)
     ) -> float:
         "MRR of the blend with these weights."
-        total = torch.zeros_like(self.similarity[0])
-        for w, part in zip(weights, self.similarity):
-            if w: total.add_(part, alpha=float(w))
-        return float((1/ranks_in(total, self.column, self.last)).mean())
+        return float(self.reciprocal(weights).mean())
+
+    def of_rows(self,
+        rows, # (q,) int, some of the queries; the gallery stays whole
+    ):
+        "The tables of some of the queries."
+        return Tables(self.similarity[:, rows], self.column[rows], self.last)
 
 def search_alpha(
     tables: Tables, # of two models
@@ -152,6 +165,41 @@ def search_simplex(
                     trial[i], trial[j] = trial[i]-amount, trial[j]+amount
                     if (mrr := tables.mrr(trial)) > best: best, weights, moved = mrr, trial, True
     return weights/weights.sum(), best
+
+# %% ../nbs/03_ensemble.ipynb #433451bf
+def select_greedily(
+    tables: Tables, # of K models
+    rounds=30,
+) -> tuple: # weights (K,) that sum to 1; their MRR
+    "Weights by forward selection with replacement (Caruana et al. 2004)."
+    total, counts, best = torch.zeros_like(tables.similarity[0]), np.zeros(len(tables.similarity)), (-1., None)
+    for _ in range(rounds):
+        found = [float((1/ranks_in(total + part, tables.column, tables.last)).mean()) for part in tables.similarity]
+        chosen = int(np.argmax(found))
+        counts[chosen] += 1
+        total += tables.similarity[chosen]
+        if found[chosen] > best[0]: best = found[chosen], counts/counts.sum()
+    return best[1], best[0]
+
+# %% ../nbs/03_ensemble.ipynb #a177628b
+def nested(
+    choose,         # tables -> (weights, MRR), such as `search_simplex`
+    tables: Tables, # of K models
+    groups,         # (Q,) int, the image of each query
+    folds=5,        # parts, by image
+    seed=0,         # of the cut
+) -> dict: # fitted and nested MRR of the blend, nested MRR of the best single model, the gain and its 95 % interval by image
+    "What the choice of weights brings on captions that it has not seen."
+    images, group = np.unique(groups, return_inverse=True)
+    if len(images) < folds: raise InputError("nested", "groups", f"{len(images)} images", f"at least {folds}, one for each part", "Give more validation images.")
+    part = np.random.default_rng(seed).permutation(len(images))[group] % folds
+    blend_of, best_of = np.empty(len(group)), np.empty(len(group))
+    for fold in range(folds):
+        inner, outer = tables.of_rows(np.flatnonzero(part != fold)), np.flatnonzero(part == fold)
+        single = max(np.eye(len(tables.similarity)), key=inner.mrr)
+        blend_of[outer], best_of[outer] = (tables.of_rows(outer).reciprocal(w).numpy() for w in (choose(inner)[0], single))
+    low, high = bootstrap_interval(blend_of - best_of, groups)
+    return {"fitted MRR": choose(tables)[1], "nested MRR": blend_of.mean(), "best single": best_of.mean(), "gain": (blend_of - best_of).mean(), "low": low, "high": high}
 
 # %% ../nbs/03_ensemble.ipynb #c057ea32
 def gap_weights(
@@ -201,14 +249,38 @@ def read_submission(
     if not rows: raise InputError(path, "", "no rows", "one a test caption", "Write the submission again.")
     return np.array(ids, np.int64), np.stack(rows)
 
-# %% ../nbs/03_ensemble.ipynb #dcedb549
+# %% ../nbs/03_ensemble.ipynb #6b189516
+def read_answers(
+    path, # a submission, .csv or .npz
+) -> tuple: # ids (T,) int64; embeddings (T, Dy) float32
+    "Read a submission in either form."
+    return read_latents(path, "ids")[::-1] if Path(path).suffix == ".npz" else read_submission(path)
+
+def mean_of_submissions(
+    paths: list,    # submissions, .csv or .npz, mixed as you like
+    weights=None,   # one a file; equal by default
+    normalise=True, # average directions, so that each file has the same say; False: the plain mean (team D)
+) -> tuple: # ids (T,) int64; embeddings (T, Dy) float32
+    "The mean of submissions; raises `InputError` where one answers other ids, or in another space, than the first."
+    if not paths: raise InputError("mean_of_submissions", "paths", "none", "at least one submission", "Name some files.")
+    (ids, first), *rest = [read_answers(path) for path in paths]
+    for path, (other, embeddings) in zip(paths[1:], rest):
+        if len(other) != len(ids) or (other != ids).any():
+            row = np.flatnonzero(other != ids)[0] if len(other) == len(ids) else min(len(other), len(ids))
+            raise InputError(path, f"id of row {row}", f"{len(other)} rows" if len(other) != len(ids) else str(other[row]), f"{len(ids)} rows" if len(other) != len(ids) else f"{ids[row]}, as in {paths[0]}", "Average submissions to one test set, in one order.")
+        if embeddings.shape != first.shape: raise InputError(path, "embedding", f"{embeddings.shape[1]} dims", f"{first.shape[1]}, as in {paths[0]}", "Average predictions in one image space.")
+    weights = np.ones(len(paths)) if weights is None else weights
+    if normalise: return ids, blend([first, *[e for _, e in rest]], weights)
+    return ids, np.average([first, *[e for _, e in rest]], axis=0, weights=weights).astype(np.float32)
+
+# %% ../nbs/03_ensemble.ipynb #5dca0dd3
 def check_submission(
     path,             # a submission, .csv or .npz
     queries: Queries, # the test set
     dy: int,          # image dims
 ) -> dict: # rows, dims: what was found to be right
     "Raise `InputError` unless the file is a whole, right answer to the test set."
-    ids, embeddings = read_latents(path, "ids")[::-1] if Path(path).suffix == ".npz" else read_submission(path)
+    ids, embeddings = read_answers(path)
     remedy = "Predict the rows of test.clean.npz as they stand and write the submission again."
     if len(ids) != len(queries.ids): raise InputError(path, "id", f"{len(ids)} rows", f"{len(queries.ids)}, as in {queries.path}", remedy)
     if (wrong := np.flatnonzero(ids != queries.ids)).size:

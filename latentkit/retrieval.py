@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'PROTOCOLS', 'RECALL_AT', 'ranks_in', 'unit', 'similarity_blocks', 'full_ranks', 'sampled_candidates',
-           'block_candidates', 'candidate_table', 'similarity_table', 'protocol_ranks', 'metrics', 'bootstrap_interval',
-           'scores', 'scores_of']
+           'block_candidates', 'candidate_table', 'similarity_table', 'protocol_ranks', 'metrics', 'bootstrap_means',
+           'bootstrap_interval', 'better_than', 'scores', 'scores_of']
 
 # %% ../nbs/01b_retrieval.ipynb #a37c529d
 import numpy as np
@@ -152,7 +152,22 @@ def metrics(
                 "NDCG": float((1/np.log2(1+ranks)).mean()),
                 "median": float(np.median(ranks)), "p75": float(np.percentile(ranks, 75, method="inverted_cdf"))}
 
-# %% ../nbs/01b_retrieval.ipynb #8604a831
+# %% ../nbs/01b_retrieval.ipynb #75247624
+def bootstrap_means(
+    values,         # (Q,) floats, one a query
+    groups,         # (Q,) int, each query's image
+    resamples=2000,
+    seed=0,
+) -> np.ndarray: # (resamples,)
+    "The mean of `values` when images, not captions, are drawn anew, once for each resample."
+    _, group = np.unique(groups, return_inverse=True)
+    sums, counts, rng = np.bincount(group, values), np.bincount(group), np.random.default_rng(seed)
+    means = []
+    for start in range(0, resamples, 100):
+        times = rng.multinomial(len(sums), np.full(len(sums), 1/len(sums)), size=min(100, resamples-start))
+        means.append((times @ sums)/(times @ counts))
+    return np.concatenate(means)
+
 def bootstrap_interval(
     values,         # (Q,) floats, one a query, such as 1/rank, or a difference of two models' 1/rank
     groups,         # (Q,) int, each query's image
@@ -160,14 +175,19 @@ def bootstrap_interval(
     level=0.95,
     seed=0,
 ) -> tuple: # (low, high)
-    "Percentile interval of the mean of `values` when images, not captions, are drawn anew."
-    _, group = np.unique(groups, return_inverse=True)
-    sums, counts, rng = np.bincount(group, values), np.bincount(group), np.random.default_rng(seed)
-    means = []
-    for start in range(0, resamples, 100):
-        times = rng.multinomial(len(sums), np.full(len(sums), 1/len(sums)), size=min(100, resamples-start))
-        means.append((times @ sums)/(times @ counts))
-    return tuple(float(v) for v in np.quantile(np.concatenate(means), [(1-level)/2, (1+level)/2]))
+    "Percentile interval of the mean of `values` when images are drawn anew."
+    return tuple(float(v) for v in np.quantile(bootstrap_means(values, groups, resamples, seed), [(1-level)/2, (1+level)/2]))
+
+def better_than(
+    ranks,  # (Q,) of one model
+    others, # (Q,) of another, for the same queries
+    groups, # (Q,) int, each query's image
+) -> dict: # difference of MRR, its 95 % interval, and p: how often a resample did not find the first one better
+    "Paired bootstrap by image: both models answer the same drawn images, so that what is hard for both cancels (Koehn 2004)."
+    difference = 1/np.asarray(ranks, np.float64) - 1/np.asarray(others, np.float64)
+    means = bootstrap_means(difference, groups)
+    low, high = np.quantile(means, [.025, .975])
+    return {"difference": float(difference.mean()), "low": float(low), "high": float(high), "p": float((means <= 0).mean())}
 
 # %% ../nbs/01b_retrieval.ipynb #ab5b0f48
 def scores(
