@@ -4,24 +4,49 @@ DATA    ?=
 OUT     ?= .
 RETRAIN ?= auto
 EPOCHS  ?= null
+RECIPES ?=
+MINUTES ?= 5
+RECIPE  ?= D-wide
+TRIALS  ?= 50
+METHOD  ?= random
+SEEDS   ?= 0 1 2 3 4 5
 
 SHELL := bash
 
 BIN   := .venv/bin
 READY := .venv/installed
 
-.PHONY: run test lab wheel readme clean help
+comma := ,
+empty :=
+space := $(empty) $(empty)
+NAMES := $(if $(RECIPES),[$(subst $(space),$(comma) ,$(strip $(RECIPES)))])
+
+.PHONY: run compare search seeds test lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
-run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n]
+run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"]
 	@mkdir -p "$(OUT)/submission" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }
 	@echo "Running nbs/05_final.ipynb; open $(OUT)/submission/final.html when it is done."
 	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
-		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)}' \
+		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)$(if $(NAMES),$(comma) RECIPES: $(NAMES))}' \
 		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
 	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/submission/final.ipynb"
 	@echo "Done: $(OUT)/submission/final.html shows it all; the submissions are $(OUT)/submission/submission_*.csv"
+
+compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
+	@mkdir -p "$(OUT)/compare"
+	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/04b_compare.ipynb "$(OUT)/compare/compare.ipynb" -k python3 --no-progress-bar --log-output \
+		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", MINUTES: $(MINUTES)$(if $(NAMES),$(comma) RECIPES: $(NAMES))}' \
+		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
+	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/compare/compare.ipynb"
+	@echo "Done: open $(OUT)/compare/compare.html; the table is $(OUT)/compare/compare.csv"
+
+search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [DATA=folder] [OUT=folder] [EPOCHS=n]
+	@$(BIN)/python -m latentkit.search "$(RECIPE)" --trials $(TRIALS) --method $(METHOD) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
+
+seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [DATA=folder] [OUT=folder] [EPOCHS=n]
+	@$(BIN)/python -m latentkit.seeds "$(RECIPE)" --seeds $(SEEDS) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@$(BIN)/python -m pytest -q tests

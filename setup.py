@@ -22,6 +22,6 @@ setup(
     packages=find_packages(include=["latentkit", "latentkit.*"]),
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
-    extras_require={"dev": settings["dev_requirements"].split()},
+    extras_require={extra: settings[f"{extra}_requirements"].split() for extra in ("search", "clip", "dev")},
     zip_safe=False,
 )

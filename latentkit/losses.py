@@ -67,22 +67,28 @@ def agreement(prediction, target, image):
     each = (count > 1)/count # so that an image counts once, however many captions it has
     return (each*spread).sum()/each.sum().clamp(min=1)
 
-# %% ../nbs/01a_losses.ipynb #fd559d68
+# %% ../nbs/01a_losses.ipynb #ce99fa46
 class CosineMatrix(torch.autograd.Function):
     "Cosines of all rows of p with all rows of t, with the gradient in closed form."
-    @staticmethod
-    def forward(ctx, p, t):
-        a, b = (torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=1e-12) for x in (p, t))
-        cosine = (p @ t.T).div_(a*b.T)
-        ctx.save_for_backward(p, t, a, b, cosine)
-        return cosine
+    generate_vmap_rule = True # for several seeds at once, see 02b_seeds
 
     @staticmethod
-    def backward(ctx, g):
+    def forward(p, t):
+        a, b = (torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12) for x in (p, t))
+        return (p @ t.T).div_(a*b.T), a, b
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        cosine, a, b = output
+        ctx.mark_non_differentiable(a, b)
+        ctx.save_for_backward(*inputs, a, b, cosine)
+
+    @staticmethod
+    def backward(ctx, g, *_):
         p, t, a, b, cosine = ctx.saved_tensors
         w, gs = g/(a*b.T), g*cosine
-        to_p = (w @ t).addcmul_(p, gs.sum(1)[:, None]/a.square(), value=-1) if ctx.needs_input_grad[0] else None
-        to_t = (w.T @ p).addcmul_(t, gs.sum(0)[:, None]/b.square(), value=-1) if ctx.needs_input_grad[1] else None
+        to_p = torch.addcmul(w @ t, p, gs.sum(1)[:, None]/a.square(), value=-1) if ctx.needs_input_grad[0] else None
+        to_t = torch.addcmul(w.T @ p, t, gs.sum(0)[:, None]/b.square(), value=-1) if ctx.needs_input_grad[1] else None
         return to_p, to_t
 
 def cosine_matrix(
@@ -90,15 +96,14 @@ def cosine_matrix(
     target: torch.Tensor,     # (G, Dy)
 ) -> torch.Tensor: # (B, G)
     "Cosine of each prediction with each target."
-    return CosineMatrix.apply(prediction, target)
+    return CosineMatrix.apply(prediction, target)[0]
 
-# %% ../nbs/01a_losses.ipynb #6d10f23f
+# %% ../nbs/01a_losses.ipynb #c7367dd8
 def same_image(
     image: torch.Tensor, # (B,) int64
 ) -> torch.Tensor: # (B, B) bool
     "Pairs of different rows that belong to one image."
-    same = image[:, None] == image
-    return same.fill_diagonal_(False)
+    return (image[:, None] == image) & ~torch.eye(len(image), dtype=torch.bool, device=image.device)
 
 @loss("infonce")
 class InfoNCE(nn.Module):

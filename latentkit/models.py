@@ -8,7 +8,8 @@ __all__ = ['MODELS', 'Translator', 'make_model', 'parameters', 'Moments', 'momen
            'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP',
            'WideResidual', 'zero', 'start_affine', 'AffineResMLP', 'GeomAdapter']
 
-# %% ../nbs/01_models.ipynb #7284d716
+# %% ../nbs/01_models.ipynb #45f01035
+import math
 from dataclasses import dataclass
 
 import torch
@@ -195,7 +196,7 @@ class Linear(Translator, name="linear"):
 
     def forward(self, x): return self.map(x)
 
-# %% ../nbs/01_models.ipynb #81c1b190
+# %% ../nbs/01_models.ipynb #30f296d5
 class Dropout(nn.Module):
     "Zero each element with probability `p` while training, and scale the others by 1/(1-p) (Srivastava et al. 2014)."
     def __init__(self,
@@ -203,26 +204,41 @@ class Dropout(nn.Module):
     ):
         super().__init__()
         self.p = p
+        self.register_buffer("lanes", None, persistent=False) # random numbers of the shape of x; None: drawn at each call
+
+    @staticmethod
+    def draw(
+        shape, # of x
+        device="cpu",
+        generator=None,
+    ) -> torch.Tensor: # int16, uniform
+        "Four numbers from each 64-bit one."
+        count = math.prod(shape)
+        return torch.empty((count + 3)//4, dtype=torch.int64, device=device).random_(-2**63, None, generator=generator).view(torch.int16)[:count].view(shape)
 
     def forward(self, x):
         if not self.training or self.p == 0: return x
-        if x.device.type != "cpu": return F.dropout(x, self.p)
-        bits = torch.empty((x.numel() + 3)//4, dtype=torch.int64).random_(-2**63, None).view(torch.int16)
-        keep = bits[:x.numel()].view(x.shape) >= round(self.p*65536) - 32768
-        return x*(keep*(1/(1 - self.p)))
+        if self.lanes is None and x.device.type != "cpu": return F.dropout(x, self.p)
+        lanes = self.draw(x.shape) if self.lanes is None else self.lanes
+        return x*((lanes >= round(self.p*65536) - 32768)*(1/(1 - self.p)))
 
-# %% ../nbs/01_models.ipynb #952842c7
+# %% ../nbs/01_models.ipynb #69f25ef2
 class Direction(torch.autograd.Function):
     "Rows divided by their length, with the gradient in closed form."
-    @staticmethod
-    def forward(ctx, x):
-        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp_(min=1e-12)
-        y = x/length
-        ctx.save_for_backward(y, length)
-        return y
+    generate_vmap_rule = True # for several seeds at once, see 02b_seeds
 
     @staticmethod
-    def backward(ctx, g):
+    def forward(x):
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12)
+        return x/length, length
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*output)
+
+    @staticmethod
+    def backward(ctx, g, _):
         y, length = ctx.saved_tensors
         return torch.addcmul(g, y, torch.linalg.vecdot(g, y)[:, None], value=-1).div_(length)
 
@@ -230,7 +246,7 @@ def direction(
     x: torch.Tensor, # (B, D); half precision becomes float32
 ) -> torch.Tensor: # (B, D)
     "Each row divided by its length; a row of zeros stays one."
-    return Direction.apply(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
+    return Direction.apply(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)[0]
 
 # %% ../nbs/01_models.ipynb #78273664
 class LatentMapper(Translator, name="mlp"):
