@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Comparison', 'compare', 'better_table', 'plot_compare']
 
-# %% ../nbs/04b_compare.ipynb #d9af8a44
-from dataclasses import dataclass
+# %% ../nbs/04b_compare.ipynb #ddb99ece
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,7 @@ from .data import InputError, Pairs, Split, atomic
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
 from .train import Recipe, get_recipe, load_or_fit, predict
 
-# %% ../nbs/04b_compare.ipynb #ab5cc3de
+# %% ../nbs/04b_compare.ipynb #9c900fe8
 @dataclass(frozen=True, eq=False)
 class Comparison:
     "What `compare` found, best recipe first."
@@ -39,7 +39,7 @@ def compare(
     **changes,          # of every recipe, such as seed=1
 ) -> Comparison:
     "Train or load each recipe, and judge all on the same unseen captions."
-    recipes = [recipe if isinstance(recipe, Recipe) else get_recipe(recipe, **changes) for recipe in recipes]
+    recipes = [replace(recipe if isinstance(recipe, Recipe) else get_recipe(recipe, **changes), monitor="full") for recipe in recipes]
     if len({r.name for r in recipes}) < len(recipes): raise InputError("compare", "recipes", str([r.name for r in recipes]), "every name once", "Rename one with dataclasses.replace(recipe, name=...).")
     images, target = pairs.gallery(split.test)
     rows, ranks, logs, models = {}, {}, {}, {}
@@ -56,17 +56,17 @@ def compare(
     table = pd.DataFrame.from_dict(rows, orient="index").join(efficiency(models)).sort_values("MRR", ascending=False).rename_axis("recipe")
     return Comparison(table, {name: ranks[name] for name in table.index}, {name: logs[name] for name in table.index}, target)
 
-# %% ../nbs/04b_compare.ipynb #8520707b
+# %% ../nbs/04b_compare.ipynb #93096854
 def better_table(
     comparison: Comparison,
-) -> pd.DataFrame: # one row a recipe: difference to the best one with its interval, and the recipes that it is surely better than
-    "Who is better than whom: the paired 95 % interval of the difference in MRR, by image, lies above 0."
+) -> pd.DataFrame: # one row a recipe: difference to the best one with its interval, and the recipes behind it that it is not surely better than
+    "Who is better than whom: a recipe is better than all behind it where the paired 95 % interval of the difference in MRR, by image, lies above 0; the exceptions are named."
     names, rows = list(comparison.ranks), {}
     test = lambda a, b: better_than(comparison.ranks[a], comparison.ranks[b], comparison.groups)
     for k, name in enumerate(names):
         behind = test(name, names[0])
         rows[name] = {"difference to the best": behind["difference"], "low": behind["low"], "high": behind["high"],
-                      "better than": ", ".join(other for other in names[k+1:] if test(name, other)["low"] > 0) or "none"}
+                      "not surely better than": ", ".join(other for other in names[k+1:] if test(name, other)["low"] <= 0) or "-"}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
 
 # %% ../nbs/04b_compare.ipynb #19c48142
