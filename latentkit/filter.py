@@ -192,7 +192,7 @@ def read_marks(
         mark[row] = value.strip()
     return pd.DataFrame({"mark": mark, "reason": [f"marked {m} by hand" if m else "" for m in mark]})
 
-# %% ../nbs/00b_filter.ipynb #52dad419
+# %% ../nbs/00b_filter.ipynb #543cbe9f
 def write_filtered(
     folder,              # where to write
     name: str,           # of the data, such as "train"
@@ -206,8 +206,8 @@ def write_filtered(
     if len(table) != len(pairs.ids): raise InputError("write_filtered", "table", f"{len(table)} rows", f"{len(pairs.ids)}, one a caption", "Score these pairs.")
     if suspect.all() or not suspect.any(): raise InputError("write_filtered", "suspect", f"{suspect.sum()} of {len(suspect)} captions", "some, not all: a training file cannot be empty", "Choose another part.")
     paths = {kind: folder/f"{name}_{kind}_{by}.npz" for kind in ("clean", "suspect")}
-    write_pairs(paths["clean"], subset(pairs, ~suspect))
-    write_pairs(paths["suspect"], subset(pairs, suspect))
+    write_pairs(paths["clean"], subset(pairs, ~suspect), compress=1)
+    write_pairs(paths["suspect"], subset(pairs, suspect), compress=1)
     columns = {"id": pairs.ids, "caption": pairs.captions, "image": pairs.names[pairs.image_of], **{key: table[key].to_numpy() for key in table if key != "reason"}, "suspect": suspect}
     if "reason" in table: columns["reason"] = np.where(suspect, table["reason"], "")
     paths["csv"] = folder/f"{name}_scores_{by}.csv"
