@@ -36,7 +36,7 @@ run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RE
 	@echo "Done: $(OUT)/submission/final.html shows it all; the submissions are $(OUT)/submission/submission_*.csv"
 
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
-	@mkdir -p "$(OUT)/compare"
+	@mkdir -p "$(OUT)/compare" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }
 	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/04b_compare.ipynb "$(OUT)/compare/compare.ipynb" -k python3 --no-progress-bar --log-output \
 		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", MINUTES: $(MINUTES)$(if $(NAMES),$(comma) RECIPES: $(NAMES))}' \
 		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
@@ -46,8 +46,8 @@ compare: $(READY) ## train all recipes for MINUTES each and compare them: make c
 search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [SPACE=D] [TRIALS=50] [METHOD=random|tpe] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(BIN)/python -m latentkit.search "$(RECIPE)" --space $(SPACE) --trials $(TRIALS) --method $(METHOD) $(if $(DATA),--data "$(DATA)") --out "$(OUT)/search" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
-seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(BIN)/python -m latentkit.seeds "$(RECIPE)" --seeds $(SEEDS) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
+seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
+	@$(BIN)/python -m latentkit.seeds $(if $(TEAM_D),--team-d,"$(RECIPE)" --seeds $(SEEDS)) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@$(BIN)/python -m pytest -q tests
@@ -64,6 +64,7 @@ readme: $(READY) ## make README.md from nbs/index.ipynb
 
 clean: ## forget the environment and what runs have written
 	rm -rf .venv build dist *.egg-info
+	rm -rf compare search seeds
 	git clean -fdXq checkpoints submission
 
 $(READY): settings.ini setup.py constraints.txt

@@ -249,7 +249,7 @@ def read_submission(
     if not rows: raise InputError(path, "", "no rows", "one a test caption", "Write the submission again.")
     return np.array(ids, np.int64), np.stack(rows)
 
-# %% ../nbs/03_ensemble.ipynb #6b189516
+# %% ../nbs/03_ensemble.ipynb #2a375392
 def read_answers(
     path, # a submission, .csv or .npz
 ) -> tuple: # ids (T,) int64; embeddings (T, Dy) float32
@@ -269,8 +269,9 @@ def mean_of_submissions(
             row = np.flatnonzero(other != ids)[0] if len(other) == len(ids) else min(len(other), len(ids))
             raise InputError(path, f"id of row {row}", f"{len(other)} rows" if len(other) != len(ids) else str(other[row]), f"{len(ids)} rows" if len(other) != len(ids) else f"{ids[row]}, as in {paths[0]}", "Average submissions to one test set, in one order.")
         if embeddings.shape != first.shape: raise InputError(path, "embedding", f"{embeddings.shape[1]} dims", f"{first.shape[1]}, as in {paths[0]}", "Average predictions in one image space.")
-    weights = np.ones(len(paths)) if weights is None else weights
-    if normalise: return ids, blend([first, *[e for _, e in rest]], weights)
+    weights = np.ones(len(paths)) if weights is None else np.asarray(weights, float)
+    mean = blend([first, *[e for _, e in rest]], weights) # which checks the weights as well
+    if normalise: return ids, mean
     return ids, np.average([first, *[e for _, e in rest]], axis=0, weights=weights).astype(np.float32)
 
 # %% ../nbs/03_ensemble.ipynb #5dca0dd3

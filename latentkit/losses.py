@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'APART', 'loss', 'make_loss', 'cosine', 'mse', 'smooth_l1', 'moment', 'agreement', 'CosineMatrix',
-           'cosine_matrix', 'same_image', 'InfoNCE', 'mean_softplus', 'MultiPositive', 'Ring', 'BankInfoNCE', 'triplet',
-           'Sum', 'Combined', 'Mix']
+           'cosine_matrix', 'same_image', 'InfoNCE', 'MultiPositive', 'Ring', 'BankInfoNCE', 'triplet', 'Sum',
+           'Combined', 'Mix']
 
 # %% ../nbs/01a_losses.ipynb #5bd37dc6
 import math
@@ -98,7 +98,7 @@ def cosine_matrix(
     "Cosine of each prediction with each target."
     return CosineMatrix.apply(prediction, target)[0]
 
-# %% ../nbs/01a_losses.ipynb #c7367dd8
+# %% ../nbs/01a_losses.ipynb #8fc459da
 def same_image(
     image: torch.Tensor, # (B,) int64
 ) -> torch.Tensor: # (B, B) bool
@@ -118,37 +118,21 @@ class InfoNCE(nn.Module):
         self.log_scale = nn.Parameter(torch.tensor(math.log(1/temperature)), requires_grad=learnable)
 
     def forward(self, prediction, target, image):
-        scale = (self.log_scale.clamp(max=math.log(100)) if self.log_scale.requires_grad else self.log_scale).exp()
+        beyond = (self.log_scale.detach() - math.log(100)).clamp(min=0) if self.log_scale.requires_grad else 0. # taken off without touching the gradient, so that the way back stays open
+        scale = (self.log_scale - beyond).exp()
         logits = scale*cosine_matrix(prediction, target)
         own = logits.diagonal().mean()
         logits = logits.masked_fill(same_image(image), -torch.inf)
         if not self.symmetric: return logits.logsumexp(1).mean() - own
         return (logits.logsumexp(1).mean() + logits.logsumexp(0).mean())/2 - own
 
-# %% ../nbs/01a_losses.ipynb #4794b1dd
-APART = -1e9 # stands for "not a candidate" where -inf would give NaN gradients
-
-def mean_softplus(
-    logits: torch.Tensor,   # (B, C)
-    positive: torch.Tensor, # (B, C) bool
-    negative: torch.Tensor, # (B, C) bool
-) -> torch.Tensor: # scalar
-    "Mean over rows of the mean over a row's positives of softplus(logsumexp of its negatives - positive)."
-    against = logits.masked_fill(~negative, APART).logsumexp(1, keepdim=True)
-    return ((F.softplus(against - logits)*positive).sum(1)/positive.sum(1)).mean()
-
+# %% ../nbs/01a_losses.ipynb #b9485dfd
 @loss("multi_positive")
-class MultiPositive(nn.Module):
+class MultiPositive(InfoNCE):
     "Symmetric InfoNCE in which all rows of an image are positives (team D; Khosla et al. 2020)."
-    def __init__(self, temperature=0.01):
-        super().__init__()
-        self.temperature = temperature
+    def __init__(self, temperature=0.01): super().__init__(temperature)
 
-    def forward(self, prediction, target, image):
-        logits, own = cosine_matrix(prediction, target)/self.temperature, image[:, None] == image
-        return (mean_softplus(logits, own, ~own) + mean_softplus(logits.T, own, ~own))/2
-
-# %% ../nbs/01a_losses.ipynb #c67a75ac
+# %% ../nbs/01a_losses.ipynb #1495fb32
 class Ring(nn.Module):
     "The most recent rows of something, with the image of each; not part of a checkpoint."
     def __init__(self, size: int):
@@ -163,15 +147,20 @@ class Ring(nn.Module):
     ):
         "Overwrite the oldest."
         if self.rows is None: self.rows, self.image = rows.new_empty(self.size, rows.shape[1]), image.new_full((self.size,), -1)
+        rows, image = rows[-self.size:], image[-self.size:]
         place = (torch.arange(len(rows), device=rows.device) + self.count) % self.size
         self.rows[place], self.image[place] = rows.detach(), image
         self.count += len(rows)
 
+    def forget(self, images: torch.Tensor):
+        "Strike the entries of these images."
+        if self.image is not None: self.image[torch.isin(self.image, images)] = -1
+
     def recent(self, most: int) -> tuple: # rows (C, D), image (C,)
-        "The `most` recent entries, in no order."
-        held = min(self.count, self.size)
-        if held <= most: return self.rows[:held], self.image[:held]
-        place = torch.arange(self.count - most, self.count, device=self.rows.device) % self.size
+        "What is left of the `most` recent entries, in no order."
+        first = max(0, self.count - min(most, self.size))
+        place = torch.arange(first, self.count, device=self.rows.device) % self.size
+        place = place[self.image[place] >= 0]
         return self.rows[place], self.image[place]
 
     def of_same_image(self,
@@ -186,7 +175,10 @@ class Ring(nn.Module):
         place = behind[:, None] - 1 - torch.arange(most, device=image.device)
         return self.rows[order[place.clamp(min=0)]], place >= first[:, None]
 
-# %% ../nbs/01a_losses.ipynb #7984aabf
+# %% ../nbs/01a_losses.ipynb #02ccdf11
+APART = -1e9 # stands for "not a candidate" where -inf would give NaN gradients
+
+# %% ../nbs/01a_losses.ipynb #d17d0781
 @loss("bank_infonce")
 class BankInfoNCE(nn.Module):
     "InfoNCE against the batch and a bank of past images, hardest negatives only, past predictions as further positives (team E)."
@@ -242,10 +234,8 @@ class BankInfoNCE(nn.Module):
         return torch.where(number > 0, (number*honest).clamp(min=1e-38).log() + 1/tau, APART)
 
     def remember(self, prediction, latents, image, images):
-        "Put new images in the bank, and all predictions among the past ones."
-        if self.bank.count:
-            new = ~torch.isin(images, self.bank.recent(self.bank.size)[1])
-            latents, images = latents[new], images[new]
+        "Put the batch's images in the bank, in the place of older entries of the same, and all predictions among the past ones."
+        self.bank.forget(images)
         self.bank.add(latents, images)
         if self.positives: self.past.add(prediction, image)
 

@@ -25,7 +25,7 @@ def ranks_in(
     ranks = (similarity.shape[1] + 1 + balance.double().cpu())/2
     return ranks.masked_fill_(ranks > last, torch.inf)
 
-# %% ../nbs/01b_retrieval.ipynb #98ced6ba
+# %% ../nbs/01b_retrieval.ipynb #4c0cce85
 BLOCK = 128 << 20 # bytes of similarities that are held at a time
 
 def unit(
@@ -34,7 +34,7 @@ def unit(
     device=None,  # where they should be; where they are, by default
 ) -> torch.Tensor: # (rows, dims) float32, each row of length 1 (or 0)
     "Latents as directions; raises `InputError` for NaN or infinite rows, which no rank could answer for."
-    latents = torch.as_tensor(np.array(latents) if isinstance(latents, np.ndarray) and not latents.flags.writeable else latents, device=device).float()
+    latents = torch.as_tensor(np.array(latents) if isinstance(latents, np.ndarray) and not latents.flags.writeable else latents, device=device).detach().float()
     length = torch.linalg.vector_norm(latents, dim=1, keepdim=True)
     if not length.isfinite().all():
         bad = (~length.isfinite()).flatten().nonzero()
@@ -152,7 +152,7 @@ def metrics(
                 "NDCG": float((1/np.log2(1+ranks)).mean()),
                 "median": float(np.median(ranks)), "p75": float(np.percentile(ranks, 75, method="inverted_cdf"))}
 
-# %% ../nbs/01b_retrieval.ipynb #75247624
+# %% ../nbs/01b_retrieval.ipynb #f7bc52f6
 def bootstrap_means(
     values,         # (Q,) floats, one a query
     groups,         # (Q,) int, each query's image
@@ -182,12 +182,12 @@ def better_than(
     ranks,  # (Q,) of one model
     others, # (Q,) of another, for the same queries
     groups, # (Q,) int, each query's image
-) -> dict: # difference of MRR, its 95 % interval, and p: how often a resample did not find the first one better
+) -> dict: # difference of MRR, its 95 % interval, and p: the share of resamples that do not find the first one better
     "Paired bootstrap by image: both models answer the same drawn images, so that what is hard for both cancels (Koehn 2004)."
     difference = 1/np.asarray(ranks, np.float64) - 1/np.asarray(others, np.float64)
     means = bootstrap_means(difference, groups)
     low, high = np.quantile(means, [.025, .975])
-    return {"difference": float(difference.mean()), "low": float(low), "high": float(high), "p": float((means <= 0).mean())}
+    return {"difference": float(difference.mean()), "low": float(low), "high": float(high), "p": float((1 + (means <= 0).sum())/(1 + len(means)))}
 
 # %% ../nbs/01b_retrieval.ipynb #ab5b0f48
 def scores(

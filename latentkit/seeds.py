@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['TEAM_D', 'Step', 'Together', 'fit_together', 'why_not_together', 'faster_together', 'time_alone', 'train_plan',
-           'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d', 'soup', 'main']
+           'write_inventory', 'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d',
+           'top50_suspects', 'soup', 'main']
 
-# %% ../nbs/02b_seeds.ipynb #3fae037e
-import argparse, hashlib, json, sys, time
+# %% ../nbs/02b_seeds.ipynb #1092cea7
+import argparse, hashlib, json, platform, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -20,22 +21,26 @@ from tqdm import tqdm
 
 from .data import InputError, Pairs, Queries, Split, atomic, cache_folder, find_data, read_pairs, read_queries, split_by_image, writable_folder
 from .ensemble import Predictions, blend_predictions, check_submission
+from .filter import out_of_fold, subset, suspicion
 from .losses import make_loss
 from .models import Dropout, Translator, make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, default_device, epoch_batches, fit, get_recipe, keep_freed_memory, learning_rate, make_optimiser, measure, predict, training_fingerprint
+from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, predict, training_fingerprint
 
-# %% ../nbs/02b_seeds.ipynb #3e4273c2
+# %% ../nbs/02b_seeds.ipynb #8f9ab363
 class Step(torch.nn.Module):
     "Model and loss as one module that returns the loss."
-    def __init__(self, model: Translator, loss):
+    def __init__(self, model: Translator, loss, dtype=None):
         super().__init__()
-        self.model = model
+        self.model, self.dtype = model, dtype # of mixed precision, as `mixed_dtype` gives it
         if isinstance(loss, torch.nn.Module): self.loss = loss
         else: self.function = loss
 
-    def forward(self, x, y, image): return (self.loss if hasattr(self, "loss") else self.function)(self.model(x).float(), y, image)
+    def forward(self, x, y, image):
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None): prediction = self.model(x)
+        return (self.loss if hasattr(self, "loss") else self.function)(prediction.float(), y, image)
 
+# %% ../nbs/02b_seeds.ipynb #2d027f68
 class Together:
     "The weights of S seeds in one stack, and the steps that train them."
     def __init__(self,
@@ -61,7 +66,7 @@ class Together:
     def find_dropouts(self, x, y, image):
         "Note what shape each dropout sees, in the order of their calls."
         hooks = [part.register_forward_pre_hook(lambda part, given, name=name: self.dropouts.__setitem__(name, given[0].shape[1:])) for name, part in self.step_of.named_modules() if isinstance(part, Dropout) and part.p]
-        with torch.random.fork_rng(), torch.no_grad(): self.step_of(x, y, image)
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad(): self.step_of(x, y, image)
         for hook in hooks: hook.remove()
 
     def lanes(self, batch: int) -> dict: # dropout's buffer -> (S, batch, ...) int16
@@ -93,7 +98,7 @@ class Together:
         self.step_number += 1
         return values.detach()
 
-# %% ../nbs/02b_seeds.ipynb #a250dae3
+# %% ../nbs/02b_seeds.ipynb #08c44e4a
 def fit_together(
     recipe: Recipe,    # its own seed is not used
     seeds: list,
@@ -115,10 +120,10 @@ def fit_together(
             model, loss = make_model(one.model, *pairs.dims, **one.model_options).to(device), make_loss(one.loss, **one.loss_options)
             model.start(text, image, image_on)
             if isinstance(loss, torch.nn.Module): loss.to(device)
-            parts.append(Step(model, loss))
+            parts.append(Step(model, loss, mixed_dtype(recipe, device)))
             states.append(torch.get_rng_state())
             courses.append(Course(one, judge, model, loss, pairs, split))
-        if reason := why_not_together(recipe, parts[0], [epoch_batches(one, image_of, 1) for one in recipes]):
+        if reason := why_not_together(recipe, parts[0], [epoch_batches(one, image_of, epoch) for one in recipes for epoch in (1, 2, 3)]):
             raise InputError(f"recipe {recipe.name}", "", reason, "one that can be batched", "Train its seeds one by one.")
         per_epoch = len(epoch_batches(recipe, image_of, 1))
         stack = Together(recipe, parts, states, recipe.epochs*per_epoch, per_epoch, device)
@@ -129,6 +134,7 @@ def fit_together(
                 total = torch.zeros(len(seeds), device=device)
                 for rows in zip(*[epoch_batches(one, image_of, epoch) for one in recipes]):
                     if steps is not None and stack.step_number == steps: return time.perf_counter() - began - seconds[0]
+                    if len({len(r) for r in rows}) > 1: raise InputError(f"recipe {recipe.name}", f"epoch {epoch}", "batches whose sizes differ from seed to seed", "equal ones", "Train its seeds one by one: together=False.")
                     rows = torch.stack(rows).to(device)
                     which = image_on[rows]
                     total += stack.step(text[rows], image[which], which)
@@ -143,16 +149,18 @@ def fit_together(
         return [Checkpoint(one, pairs.dims, course.state, training_fingerprint(pairs, split), {"best_epoch": course.best, **measure(course.model, pairs, split)}, course.history, seconds[:len(course.history)])
                 for one, course in zip(recipes, courses)]
 
-# %% ../nbs/02b_seeds.ipynb #9ec6fcea
+# %% ../nbs/02b_seeds.ipynb #1525516f
 def why_not_together(
     recipe: Recipe,
     step: Step,     # of one of the seeds
-    batches: list,  # of each seed: its batches
+    batches: list,  # of each seed, and of several epochs: the batches
 ) -> str: # "" where it can
     "What keeps a recipe from being batched over seeds."
     if not recipe.epochs: return "a closed form"
+    if recipe.mix or recipe.ema: return "mixed captions or averaged weights"
     if type(step.model).begin_epoch is not Translator.begin_epoch or step.model.pace(): return f"a model ({recipe.model}) that treats its parameters differently from epoch to epoch"
     if any(hasattr(part, "remember") for part in step.modules()): return f"a loss ({recipe.loss}) with a memory"
+    if step.dtype == torch.float16: return "float16, which needs a scaler for each seed"
     if len({tuple(map(len, one)) for one in batches}) > 1: return "batches whose sizes differ from seed to seed"
     return ""
 
@@ -166,30 +174,29 @@ def faster_together(
 ) -> bool:
     "Measure a few steps of the stack against as many of a single seed; False where it cannot be or might not fit into half of the free memory."
     device = torch.device(device or default_device())
-    model = make_model(recipe.model, *pairs.dims, **recipe.model_options)
-    numbers = sum(p.numel() for p in model.parameters())
+    with torch.random.fork_rng([]): numbers = sum(p.numel() for p in make_model(recipe.model, *pairs.dims, **recipe.model_options).parameters())
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
     if len(seeds) < 2 or not recipe.epochs or len(seeds)*(5*4*numbers + 64*recipe.batch_size*sum(pairs.dims)) > free/2: return False
-    short = replace(recipe, epochs=steps + 1, patience=None) # so that there are enough steps
+    short = replace(recipe, epochs=steps + 2, patience=None) # so that there are enough steps
     try: warm, whole = (fit_together(short, seeds, pairs, split, device, False, n) for n in (1, steps + 1))
     except (InputError, RuntimeError): return False
-    one = time_alone(short, pairs, split, device, steps)
-    return (whole - warm)/steps < len(seeds)*one
+    return (whole - warm)/steps < len(seeds)*time_alone(short, pairs, split, device, steps)
 
 def time_alone(recipe, pairs, split, device, steps) -> float: # seconds a step
     "What a step of one seed takes."
     rows = [torch.tensor(split.train)[batch] for batch in epoch_batches(recipe, torch.tensor(pairs.image_of[split.train]), 1)]
-    model, loss = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device).train(), make_loss(recipe.loss, **recipe.loss_options)
-    if isinstance(loss, torch.nn.Module): loss.to(device)
-    trainer, began = Trainer(recipe, model, loss, steps + 1, steps + 1, device), None
-    for k in range(steps + 1):
-        if k == 1: began = time.perf_counter()
-        batch = rows[k % len(rows)].numpy()
-        image = pairs.image_of[batch]
-        trainer.step(*(torch.tensor(part, device=device) for part in (pairs.text[batch], pairs.image[image], image))).item()
-    return (time.perf_counter() - began)/steps
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model, loss = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device).train(), make_loss(recipe.loss, **recipe.loss_options)
+        if isinstance(loss, torch.nn.Module): loss.to(device)
+        trainer = Trainer(recipe, model, loss, steps + 1, steps + 1, device)
+        for k in range(steps + 1):
+            if k == 1: began = time.perf_counter()
+            batch = rows[k % len(rows)].numpy()
+            image = pairs.image_of[batch]
+            trainer.step(*(torch.tensor(part, device=device) for part in (pairs.text[batch], pairs.image[image], image))).item()
+        return (time.perf_counter() - began)/steps
 
-# %% ../nbs/02b_seeds.ipynb #1a57f094
+# %% ../nbs/02b_seeds.ipynb #8da38619
 def train_plan(
     plan: list,       # of (recipe or its name, key of `splits`, list of seeds)
     pairs: Pairs,
@@ -201,15 +208,18 @@ def train_plan(
     progress=True,
     **changes,        # of every recipe, such as epochs=20
 ) -> pd.DataFrame: # the inventory: recipe, data, seed, val MRR and its protocol, best epoch, epochs, config, file
-    "Train what is not trained yet, and list everything that is."
+    "Train what is not trained yet, and list the plan's models; those of earlier plans stay in inventory.csv. One process a folder."
     folder, rows = writable_folder(folder), []
-    for name, data, seeds in plan:
-        recipe = replace(name, **changes) if isinstance(name, Recipe) else get_recipe(name, **changes)
-        if data not in splits: raise InputError("plan", f"{recipe.name}", f"data {data!r}", f"one of {', '.join(splits)}", "Give that version of the data, or correct the plan.")
-        if len(set(seeds)) < len(seeds): raise InputError("plan", f"{recipe.name}, {data}", f"seeds {list(seeds)}", "every seed once", "Correct the plan.")
+    plan = [(changed(name, **changes), data, [int(seed) for seed in seeds]) for name, data, seeds in plan]
+    models = [(recipe.name, data, seed) for recipe, data, seeds in plan for seed in seeds]
+    for recipe, data, seeds in plan:
+        if data not in splits: raise InputError("plan", recipe.name, f"data {data!r}", f"one of {', '.join(splits)}", "Give that version of the data, or correct the plan.")
+        if twice := [model for model in models if models.count(model) > 1]: raise InputError("plan", ", ".join(map(str, twice[0])), "this model more than once", "every seed once", "Correct the plan, or give recipes of your own different names.")
+    for left in folder.glob(".writing-*"): left.unlink() # by a process that was killed
+    for recipe, data, seeds in plan:
         place = lambda seed: folder/f"{recipe.name}-{data}-{seed}.pth"
-        for group, stacked in groups_of(folder, recipe, data, [int(seed) for seed in seeds], together, at_once, pairs, splits[data], device):
-            missing = [seed for seed in group if not finished(place(seed), replace(recipe, seed=seed), pairs, splits[data])]
+        for group, stacked in groups_of(folder, recipe, data, seeds, together, at_once, pairs, splits[data], device):
+            missing = [seed for seed in group if seed in seeds and not finished(place(seed), replace(recipe, seed=seed), pairs, splits[data])]
             if missing and stacked:
                 for seed, checkpoint in zip(group, fit_together(recipe, group, pairs, splits[data], device, progress)):
                     if seed in missing: checkpoint.save(place(seed))
@@ -219,9 +229,16 @@ def train_plan(
             best = checkpoint.history[checkpoint.metrics["best_epoch"]]
             rows.append({"recipe": recipe.name, "data": data, "seed": seed, "val MRR": best["mrr"], "protocol": recipe.monitor, "best epoch": best["epoch"], "epochs": len(checkpoint.history) - 1,
                          "config": json.dumps({key: value for key, value in asdict(recipe).items() if key not in ("name", "seed", "file")}, sort_keys=True), "file": place(seed).name})
-            with atomic(folder/"inventory.csv") as temporary: pd.DataFrame(rows).to_csv(temporary, index=False)
+        write_inventory(folder, pd.DataFrame(rows))
     return pd.DataFrame(rows)
 
+def write_inventory(folder: Path, inventory: pd.DataFrame):
+    "Put these rows into inventory.csv, in the place of older ones of the same files."
+    path = folder/"inventory.csv"
+    old = pd.read_csv(path) if path.is_file() else inventory.iloc[:0]
+    with atomic(path) as temporary: pd.concat([part for part in (old[~old.file.isin(inventory.file)], inventory) if len(part)]).to_csv(temporary, index=False)
+
+# %% ../nbs/02b_seeds.ipynb #8d65f023
 def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> bool:
     "Is there a checkpoint of this recipe for these data?"
     try:
@@ -232,8 +249,12 @@ def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> bool:
 
 def remembered_choice(sketch, recipe, seeds, pairs, split, device) -> bool:
     "`faster_together`, measured once per machine."
-    path, key = cache_folder()/"faster_together.json", hashlib.sha256(repr((sketch, len(seeds), str(device or default_device()), torch.get_num_threads(), torch.__version__)).encode()).hexdigest()[:16]
-    read = lambda: json.loads(path.read_text()) if path.is_file() else {}
+    device = torch.device(device or default_device())
+    machine = platform.node(), torch.cuda.get_device_name(device) if device.type == "cuda" else torch.get_num_threads(), torch.__version__
+    path, key = cache_folder()/"faster_together.json", hashlib.sha256(repr((sketch, len(seeds), machine)).encode()).hexdigest()[:16]
+    def read():
+        try: return json.loads(path.read_text())
+        except (OSError, ValueError): return {}
     if key not in read():
         chosen = bool(faster_together(recipe, seeds, pairs, split, device))
         with atomic(path) as temporary: temporary.write_text(json.dumps({key: chosen} | read())) # another process that was first is right
@@ -252,7 +273,7 @@ def groups_of(folder, recipe, data, seeds, together, at_once, pairs, split, devi
     with atomic(path) as temporary: temporary.write_text(json.dumps(known | {key: line}, indent=1))
     return [(group, stacked) for group, stacked in line["groups"] if set(group) & set(seeds)]
 
-# %% ../nbs/02b_seeds.ipynb #593f558f
+# %% ../nbs/02b_seeds.ipynb #1ec30cb9
 TEAM_D = [("D-wide", "raw", [42, 1337, 2025, 31415, 123456, 7, 111, 7777, 271828, 98765, 4]),
           ("D-wide", "filtered", [8, 26, 256, 4096, 8888, 1234]),
           ("D-wide-5120", "filtered", [42, 322, 323, 10000, 100001, 100002])]
@@ -267,17 +288,19 @@ def mean_ensembles(
     submission,              # gets the submissions
     device=None,
 ) -> tuple: # the inventory with the column; the ensembles, as `Predictions`
-    "Average the best models' directions with equal weights, and write the submissions."
+    "Average the best models' directions with equal weights, and write the submissions; raises `InputError` where there are too few, or validation MRRs of different protocols."
+    if inventory.protocol.nunique() > 1 and any(sizes.values()): raise InputError("mean_ensembles", "protocol", ", ".join(inventory.protocol.unique()), "one protocol to choose by", "Choose among recipes with one `monitor`.")
+    if (most := max(size or 0 for size in sizes.values())) > len(inventory): raise InputError("mean_ensembles", "sizes", f"{most} of {len(inventory)} models", "as many as there are, or fewer", "Train more, or take all: None.")
     order, parts, result = inventory["val MRR"].to_numpy().argsort(kind="stable")[::-1], {}, []
     members = {name: sorted(order[:size]) for name, size in sizes.items()}
     for row in sorted({row for rows in members.values() for row in rows}):
-        model = Checkpoint.load(Path(folder)/inventory.file[row]).translator(device or default_device())
-        parts[row] = Predictions(inventory.file[row], predict(model, pairs.text[split.val]), pairs.image_of[split.val], predict(model, queries.text), queries.ids)
+        model = Checkpoint.load(Path(folder)/inventory.file.iloc[row]).translator(device or default_device())
+        parts[row] = Predictions(inventory.file.iloc[row], predict(model, pairs.text[split.val]), pairs.image_of[split.val], predict(model, queries.text), queries.ids)
     for name, rows in members.items():
         result.append(blend_predictions([parts[row] for row in rows], np.ones(len(rows)), name))
         check_submission(result[-1].save(submission), queries, pairs.dims[1])
     inventory = inventory.assign(ensembles=[", ".join(name for name, rows in members.items() if row in rows) for row in range(len(inventory))])
-    with atomic(Path(folder)/"inventory.csv") as temporary: inventory.to_csv(temporary, index=False)
+    write_inventory(Path(folder), inventory)
     return inventory, result
 
 def team_d(
@@ -296,13 +319,32 @@ def team_d(
     inventory = train_plan(TEAM_D, pairs, splits, folder, device=device, progress=progress, **changes)
     return mean_ensembles(inventory, {"D-16": 16, "D-23": None}, pairs, split, queries, folder, submission, device)
 
-# %% ../nbs/02b_seeds.ipynb #a2c7b8d9
+# %% ../nbs/02b_seeds.ipynb #9df5e83b
+def top50_suspects(
+    pairs: Pairs,
+    split: Split,
+    folder,           # keeps the answer
+    device=None,
+    recipe="A-rmlpa", # that predicts out of fold
+    **changes,        # of it
+) -> np.ndarray: # (N,) bool
+    "Team D's suspects among the training captions."
+    path, suspect = Path(folder)/f"suspect-{training_fingerprint(pairs, split)}.npy", np.zeros(len(pairs.text), bool)
+    if not path.is_file():
+        known = np.isin(np.arange(len(suspect)), split.train)
+        part = subset(pairs, known)
+        suspect[known] = suspicion(out_of_fold(part, changed(recipe, **changes), device=device), part, device)["rank"] > 50
+        with atomic(path) as temporary: np.save(temporary, suspect)
+    return np.load(path)
+
+# %% ../nbs/02b_seeds.ipynb #f6dc5036
 def soup(
     checkpoints: list, # of one architecture
     pairs: Pairs,
     split: Split,
 ) -> Checkpoint: # the first one's recipe under the name "soup"; no history but its validation MRR
     "The average of the weights of several checkpoints; raises `InputError` where they differ in structure or data."
+    if not checkpoints: raise InputError("soup", "checkpoints", "none", "at least one", "Give some.")
     first = checkpoints[0]
     for other in checkpoints[1:]:
         for key, a, b in ("model", first.recipe.model, other.recipe.model), ("model_options", first.recipe.model_options, other.recipe.model_options), ("dims", first.dims, other.dims), ("fingerprint", first.fingerprint, other.fingerprint):
@@ -315,7 +357,7 @@ def soup(
     result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Judge(pairs, split.val, first.recipe.monitor)(model)}]
     return result
 
-# %% ../nbs/02b_seeds.ipynb #2c4a39b6
+# %% ../nbs/02b_seeds.ipynb #f09071c3
 def main(
     arguments=None, # list of str; the command line's by default
 ):
@@ -335,8 +377,7 @@ def main(
     split, queries, out = split_by_image(pairs.image_of), read_queries(source.test, pairs.dims[0]), Path(chosen.out)
     changes = {} if chosen.epochs is None else {"epochs": chosen.epochs}
     if chosen.team_d:
-        from latentkit.filter import top_k_suspects
-        inventory, _ = team_d(pairs, split, top_k_suspects(pairs), queries, out/"seeds", out/"submission", chosen.device, **changes)
+        inventory, _ = team_d(pairs, split, top50_suspects(pairs, split, out/"seeds", chosen.device, **changes), queries, out/"seeds", out/"submission", chosen.device, **changes)
     else:
         inventory = train_plan([(chosen.recipe, "raw", chosen.seeds)], pairs, {"raw": split}, out/"seeds", device=chosen.device, **changes)
         inventory, _ = mean_ensembles(inventory, {f"{chosen.recipe}-x{len(chosen.seeds)}": None}, pairs, split, queries, out/"seeds", out/"submission", chosen.device)
