@@ -413,7 +413,7 @@ def keep_best(
     mrr = again.history[again.metrics["best_epoch"]]["mrr"]
     if mrr != trial.value: print(f"{path}: trained again, and its validation MRR is {mrr:.6f}, not the {trial.value:.6f} of trial {best}; another machine or number of threads rounds otherwise")
 
-# %% ../nbs/02a_search.ipynb #2f751ba0
+# %% ../nbs/02a_search.ipynb #1e394e3e
 def check_choices(
     space: Space,
     recipe: Recipe,
@@ -431,6 +431,7 @@ def check_choices(
         changed = space.recipe(recipe, first | change) # a field that does not exist is refused here
         try:
             with torch.random.fork_rng([]): build(changed)
+        except (RuntimeError, MemoryError): pass # too large, perhaps: its trial will tell
         except (TypeError, ValueError) as error:
             raise InputError("search space", ", ".join(change), f"{change or first}, refused: {error}", "choices that the recipe's model, loss, sampler and optimiser take", "Correct them.") from error
 
