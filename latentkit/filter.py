@@ -57,13 +57,15 @@ def out_of_fold(
         prediction[split.test] = predict(translator, pairs.text[split.test])
     return prediction
 
-# %% ../nbs/00b_filter.ipynb #e6dc4423
+# %% ../nbs/00b_filter.ipynb #2e5877e7
 def suspicion(
     prediction,   # (N, Dy) image latents of the captions, best from `out_of_fold`
     pairs: Pairs,
     device=None,  # "cuda", "cpu"; the best there is by default
-) -> pd.DataFrame: # N rows: score, own, peers, rank, nearest, reason
-    "How well each caption fits its image: `score` is the mean of the cosines `own` and `peers`; `rank` is the own image's among all, `nearest` the first one's name."
+) -> pd.DataFrame: # N rows: score, own, peers (NaN for the only caption of an image), rank, nearest, reason
+    "How well each caption fits its image: `score` is the mean of the cosines `own` and `peers`; `rank` is the own image's among all, `nearest` the first one's name. Raises `InputError` for predictions of other captions."
+    expected = len(pairs.text), pairs.dims[1]
+    if np.shape(prediction) != expected: raise InputError("suspicion", "prediction", f"shape {np.shape(prediction)}", f"{expected}, a row a caption", "Predict these pairs.")
     device = torch.device(device or default_device())
     direction = unit(prediction, "predictions")
     image, total = torch.tensor(pairs.image_of), torch.zeros(len(pairs.image), pairs.dims[1])
@@ -79,11 +81,12 @@ def suspicion(
         rank.append(ranks_in(similarity, image[rows])) # last: it overwrites
     own, peers, rank, nearest = (torch.cat(part).numpy() for part in (own, peers, rank, nearest))
     shift = (peers[~lonely] - own[~lonely]).mean() if not lonely.all() else 0.
-    peers[lonely] = own[lonely] + shift # no other caption: its image speaks for both
+    score = (own + np.where(lonely, own + shift, peers))/2 # no other caption: its image speaks for both
+    peers[lonely] = np.nan
     names = pairs.names[nearest]
     reason = [f"its image ranks {r:,g} of {len(gallery):,} (first: {name}); cosine {o:.2f} with its image, {p:.2f} with its image's other captions" if not alone else
               f"its image ranks {r:,g} of {len(gallery):,} (first: {name}); cosine {o:.2f} with its image, which has no other caption" for r, name, o, p, alone in zip(rank, names, own, peers, lonely)]
-    return pd.DataFrame({"score": (own + peers)/2, "own": own, "peers": peers, "rank": rank, "nearest": names, "reason": reason})
+    return pd.DataFrame({"score": score, "own": own, "peers": peers, "rank": rank, "nearest": names, "reason": reason})
 
 # %% ../nbs/00b_filter.ipynb #86444cac
 def lowest(
@@ -98,21 +101,18 @@ def lowest(
     mask[np.argsort(scores, kind="stable")[:round(fraction*len(scores))]] = True
     return mask
 
-# %% ../nbs/00b_filter.ipynb #cbea5441
+# %% ../nbs/00b_filter.ipynb #8ae6407d
 CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" # on the hub; a folder that holds a copy of it serves as well
 
 def load_clip(
     model=CLIP,   # a name on the hub, or a local folder
     device=None,  # "cuda", "cpu"; the best there is by default
 ) -> tuple: # CLIPModel in evaluation mode, its tokenizer, its image processor
-    "Load a CLIP with the classes of transformers; raises `InputError` where transformers is missing or the model is not there, not whole, or no CLIP."
-    try:
-        import transformers
-        from transformers import CLIPModel, CLIPTokenizer
+    "Load a CLIP with the classes of transformers; raises `InputError` where transformers is missing or older than 5, or the model is not there, not whole, or no CLIP."
+    try: from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
     except ImportError as error:
-        raise InputError("clip_scores", "transformers", str(error), "the package transformers", 'Install the extra: pip install "latentkit[clip]".') from None
+        raise InputError("clip_scores", "transformers", str(error), "the package transformers, 5 or newer", 'Install the extra: pip install "latentkit[clip]".') from None
     from safetensors import SafetensorError
-    processor = getattr(transformers, "CLIPImageProcessorPil", None) or transformers.CLIPImageProcessor # before transformers 5, the plain one needs no torchvision
     def load(kind, **options):
         try: return kind.from_pretrained(str(model), **options)
         except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -123,7 +123,7 @@ def load_clip(
     if missing: raise InputError(model, missing[0], f"no such weights ({len(missing)} are missing)", "all weights of a CLIPModel", "Give a CLIP model, whole.")
     tokenizer, size = load(CLIPTokenizer), clip.config.text_config.vocab_size
     if not 3 < len(tokenizer) <= size: raise InputError(model, "tokenizer", f"{len(tokenizer)} tokens", f"more than 3, at most {size}", "Put the tokenizer's files beside the model.")
-    return clip.to(device or default_device()).eval(), tokenizer, load(processor)
+    return clip.to(device or default_device()).eval(), tokenizer, load(CLIPImageProcessorPil)
 
 # %% ../nbs/00b_filter.ipynb #857aa872
 def find_pictures(
@@ -146,7 +146,7 @@ def open_picture(path) -> Image.Image:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(path, "", f"a picture that cannot be read ({error})", "a whole picture", "Copy it again.") from None
 
-# %% ../nbs/00b_filter.ipynb #d7a3eccd
+# %% ../nbs/00b_filter.ipynb #19a0edf0
 @torch.inference_mode()
 def clip_scores(
     pairs: Pairs,
@@ -166,7 +166,7 @@ def clip_scores(
         parts = []
         for start in tqdm(range(0, len(items), batch), desc=f"CLIP: {what}", file=sys.stdout, disable=not progress):
             found = features(**{key: value.to(device) for key, value in inputs(items[start:start+batch]).items()})
-            parts.append(unit(getattr(found, "pooler_output", found), f"CLIP's {what}").cpu()) # a tensor before transformers 5
+            parts.append(unit(found.pooler_output, f"CLIP's {what}").cpu())
         return torch.cat(parts)
     image = encode("images", paths, clip.get_image_features, lambda part: processor(images=[open_picture(path) for path in part], return_tensors="pt"))
     text = encode("captions", pairs.captions.tolist(), clip.get_text_features, lambda part: tokenizer(part, padding=True, truncation=True, max_length=length, return_tensors="pt"))
@@ -192,7 +192,7 @@ def read_marks(
         mark[row] = value.strip()
     return pd.DataFrame({"mark": mark, "reason": [f"marked {m} by hand" if m else "" for m in mark]})
 
-# %% ../nbs/00b_filter.ipynb #543cbe9f
+# %% ../nbs/00b_filter.ipynb #21f68b57
 def write_filtered(
     folder,              # where to write
     name: str,           # of the data, such as "train"
@@ -208,7 +208,8 @@ def write_filtered(
     paths = {kind: folder/f"{name}_{kind}_{by}.npz" for kind in ("clean", "suspect")}
     write_pairs(paths["clean"], subset(pairs, ~suspect), compress=1)
     write_pairs(paths["suspect"], subset(pairs, suspect), compress=1)
-    columns = {"id": pairs.ids, "caption": pairs.captions, "image": pairs.names[pairs.image_of], **{key: table[key].to_numpy() for key in table if key != "reason"}, "suspect": suspect}
+    columns = {"id": pairs.ids, "caption": pairs.captions, "image": pairs.names[pairs.image_of]}
+    columns = {**columns, **{key: table[key].to_numpy() for key in table if key != "reason"}, **columns, "suspect": suspect} # id, caption and image first, and those of `pairs`
     if "reason" in table: columns["reason"] = np.where(suspect, table["reason"], "")
     paths["csv"] = folder/f"{name}_scores_{by}.csv"
     with atomic(paths["csv"]) as temporary: pd.DataFrame(columns).to_csv(temporary, index=False, lineterminator="\n")

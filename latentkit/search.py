@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['SPACES', 'BEAT', 'STALE', 'STATES', 'METHODS', 'need_optuna', 'apply', 'Space', 'get_space', 'FileLock',
            'JournalLock', 'Claims', 'open_storage', 'Bench', 'results_table', 'write_text', 'publish', 'suggest',
-           'run_trial', 'search', 'keep_best', 'importance', 'plot_search', 'main']
+           'run_trial', 'keep_best', 'check_choices', 'search', 'importance', 'plot_search', 'main']
 
-# %% ../nbs/02a_search.ipynb #f172e2f1
-import argparse, hashlib, json, math, os, random, shutil, sys, threading, time, zlib
+# %% ../nbs/02a_search.ipynb #e0212c7c
+import argparse, hashlib, json, math, os, random, sys, threading, time, zlib
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -20,11 +20,13 @@ from tqdm import tqdm
 
 from .analysis import GREY, PALETTE, axes_for
 from .data import InputError, Pairs, Split, atomic, find_data, read_pairs, split_by_image, writable_folder
+from .losses import make_loss
+from .models import make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Recipe, fit, get_recipe, training_fingerprint
+from .train import BAR, RECIPES, Checkpoint, Recipe, default_device, epoch_batches, fit, get_recipe, make_optimiser, training_fingerprint
 
 try: import fcntl
-except ImportError: fcntl = None; import msvcrt # Windows
+except ImportError: fcntl = None # Windows
 
 # %% ../nbs/02a_search.ipynb #08e8fa0c
 def need_optuna():
@@ -35,7 +37,7 @@ def need_optuna():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 
-# %% ../nbs/02a_search.ipynb #c8be9ab5
+# %% ../nbs/02a_search.ipynb #558537ac
 def apply(
     recipe: Recipe,
     config: dict,   # field -> value; "model_options.hidden" is the entry `hidden` of `model_options`
@@ -46,16 +48,18 @@ def apply(
         first, *inner = name.split(".")
         if first not in Recipe.__dataclass_fields__ or first in ("name", "file"):
             raise InputError("search space", name, "a field that is not searched", f"one of {', '.join(f.name for f in fields(Recipe) if f.name not in ('name', 'file'))}, or such as model_options.hidden", "Correct its name.")
-        if bool(inner) != isinstance(getattr(recipe, first), dict):
-            raise InputError("search space", name, "a dict as a whole" if not inner else f"an entry of {first}, which is no dict", f"{first}.<option>" if not inner else first, "Correct its name.")
+        kept = getattr(recipe, first)
+        if inner and not isinstance(kept, dict): raise InputError("search space", name, f"an entry of {first}, which is no dict", first, "Correct its name.")
+        if not inner and isinstance(kept, dict) != isinstance(value, dict):
+            raise InputError("search space", name, repr(value), f"a dict, or the name of its entry, {first}.<option>" if isinstance(kept, dict) else "a plain value", "Correct its name or value.")
         if not inner: changed[first] = value; continue
-        changed.setdefault(first, json.loads(json.dumps(getattr(recipe, first)))) # a deep copy, of plain values
+        changed.setdefault(first, json.loads(json.dumps(kept))) # a deep copy, of plain values
         place = changed[first]
         for key in inner[:-1]: place = place.setdefault(key, {})
         place[inner[-1]] = value
     return replace(recipe, **changed)
 
-# %% ../nbs/02a_search.ipynb #526a1ab6
+# %% ../nbs/02a_search.ipynb #2a9f32bd
 @dataclass(frozen=True)
 class Space:
     "What may be chosen, and what a choice does to a recipe."
@@ -66,6 +70,7 @@ class Space:
     def __post_init__(self):
         def refuse(name, expected): raise InputError("search space", name, repr(self.choices[name]), expected, "Correct it.")
         for name, options in self.choices.items():
+            if "monitor" in self.fields_of(name): refuse(name, "no choice of protocols, whose MRRs do not compare")
             if isinstance(options, tuple):
                 if len(options) not in (2, 3) or not all(type(v) in (int, float) for v in options[:2]) or options[2:] not in ((), ("log",)): refuse(name, '(low, high) or (low, high, "log")')
                 if not options[0] < options[1] or (options[2:] and options[0] <= 0): refuse(name, "low below high, and above 0 for log")
@@ -75,6 +80,8 @@ class Space:
 
     def whole(self, options: tuple) -> bool: "Is it a range of integers?"; return all(isinstance(v, int) for v in options[:2])
 
+    def fields_of(self, name: str) -> list: "The recipe's fields that a name stands for."; of = self.fields.get(name, name); return [of] if isinstance(of, str) else list(of)
+
     @property
     def size(self) -> float:
         "How many configurations there are; infinity where a range is continuous."
@@ -82,8 +89,7 @@ class Space:
 
     def recipe(self, recipe: Recipe, config: dict) -> Recipe:
         "The recipe of a configuration."
-        of = {name: self.fields.get(name, name) for name in config}
-        changed = apply(replace(recipe, **self.given), {each: config[name] for name in config for each in ([of[name]] if isinstance(of[name], str) else of[name])})
+        changed = apply(apply(recipe, self.given), {field: config[name] for name in config for field in self.fields_of(name)})
         return Recipe(**json.loads(json.dumps(asdict(changed)))) # fresh objects: a checkpoint's bytes tell strings that are one object from strings that are equal
 
     def distributions(self) -> dict:
@@ -130,9 +136,9 @@ def get_space(
     if space not in SPACES: raise InputError("search space", "", repr(space), f"one of {', '.join(SPACES)}", "Choose one of them, or pass a dict of choices.")
     return SPACES[space]
 
-# %% ../nbs/02a_search.ipynb #38e34305
+# %% ../nbs/02a_search.ipynb #906de747
 class FileLock:
-    "A lock between processes, which the kernel frees when its holder ends, however that ends."
+    "A lock between processes, which the kernel frees when its holder ends, however that ends; no lock at all on Windows."
     def __init__(self,
         path, # a file, made where it is missing; its content does not matter
     ):
@@ -140,19 +146,15 @@ class FileLock:
 
     def acquire(self, wait=True) -> bool:
         "Take the lock; without `wait`, return False where another has it."
-        while True:
-            file = open(self.path, "ab")
-            try:
-                if fcntl: fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                else: msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-                self.file = file
-                return True
-            except OSError as error:
-                file.close()
-                if fcntl and not isinstance(error, BlockingIOError):
-                    raise InputError(self.path, "", f"a file system without locks ({error.strerror})", "one with them", "Choose a folder on a local disk, or a database as storage.") from None
-                if not wait: return False
-                time.sleep(.02)
+        file = open(self.path, "ab")
+        try:
+            if fcntl: fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError: file.close(); return False
+        except OSError as error:
+            file.close()
+            raise InputError(self.path, "", f"a file system without locks ({error.strerror})", "one with them", "Choose a folder on a local disk.") from None
+        self.file = file
+        return True
 
     def release(self): self.file.close(); self.file = None
 
@@ -163,14 +165,16 @@ class JournalLock(FileLock):
     "The lock of Optuna's journal, which on taking it cuts off a line that a killed process has left half written."
     def __init__(self, journal): super().__init__(f"{journal}.lock"); self.journal = journal
 
-    def acquire(self, wait=True) -> bool:
-        if not super().acquire(wait): return False
-        with open(self.journal, "rb+") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 1))
-            if size and file.read(1) != b"\n":
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
+    def acquire(self) -> bool:
+        super().acquire()
+        try:
+            with open(self.journal, "rb+") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                if size and file.read(1) != b"\n":
+                    file.seek(0)
+                    file.truncate(file.read().rfind(b"\n") + 1)
+        except OSError: self.release(); raise
         return True
 
 # %% ../nbs/02a_search.ipynb #c8dd40d6
@@ -215,25 +219,26 @@ class Claims:
             beating.join()
             self.drop(mine)
 
-# %% ../nbs/02a_search.ipynb #5ccd006f
+# %% ../nbs/02a_search.ipynb #45715e43
 def open_storage(
     optuna,
     folder: Path, # for the journal
     storage=None, # None: a journal; or the URL of a database; or an Optuna storage
-    tries=5,      # two processes that both make the tables of a new database stand in each other's way, once
 ): # an Optuna storage
-    "Open what keeps the study; raises `InputError` for a database that cannot be opened."
+    "Open what keeps the study; raises `InputError` for a database that cannot be opened, and for a journal where there are no file locks."
     from optuna.storages.journal import JournalFileBackend
-    journal = str(folder/"journal.log")
-    if storage is None: return optuna.storages.JournalStorage(JournalFileBackend(journal, JournalLock(journal)))
+    if storage is None:
+        if not fcntl: raise InputError("search", "storage", "none, on a system without the locks of fcntl, such as Windows", "the URL of a database", "Pass storage (--storage), and give each process a folder of its own.")
+        journal = str(folder/"journal.log")
+        return optuna.storages.JournalStorage(JournalFileBackend(journal, JournalLock(journal)))
     if not isinstance(storage, str): return storage
-    for left in reversed(range(tries)):
+    for _ in range(2): # two processes that both make the tables of a new database stand in each other's way, once
         try: return optuna.storages.RDBStorage(storage)
         except Exception as error: reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        if left: time.sleep(.3 + random.random())
+        time.sleep(1)
     raise InputError("storage", "", f"{storage.split('://')[0]}://... ({reason})", "the URL of a database that can be reached, such as postgresql://user@host/name", "Correct it, or install its driver.")
 
-# %% ../nbs/02a_search.ipynb #c61cec77
+# %% ../nbs/02a_search.ipynb #18c90cfd
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 
 class Bench:
@@ -247,6 +252,7 @@ class Bench:
     ):
         self.optuna, self.folder, self.space, self.recipe = need_optuna(), writable_folder(folder), space, recipe
         self.lock, self.running = FileLock(self.folder/"search.lock"), self.folder/"running"
+        self.running.mkdir(exist_ok=True)
         with self.lock: self.settle(settings)
         name = f"{recipe.name}-{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]}"
         self.storage = open_storage(self.optuna, self.folder, storage)
@@ -257,7 +263,9 @@ class Bench:
         "Write search.json; raise `InputError` where the folder belongs to another search."
         path = self.folder/"search.json"
         if path.exists():
-            theirs = json.loads(path.read_text(encoding="utf-8"))
+            try: theirs = dict(json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, TypeError) as error:
+                raise InputError(path, "", f"a file that cannot be read ({error})", "the settings of the folder's search", "Choose another folder; or delete this file, if the folder's search had the settings that you give now.") from None
             if other := [key for key in settings if theirs.get(key) != settings[key]]:
                 says = lambda value: text if len(text := json.dumps(value)) < 200 else text[:200] + "..."
                 what = lambda mine, other: {k: mine[k] for k in mine if not isinstance(other, dict) or other.get(k) != mine[k]} if isinstance(mine, dict) else mine
@@ -282,21 +290,18 @@ class Bench:
         if self.claims:
             with self.claims.claim(index) as mine: yield mine and index not in self.finished()
             return
-        place = self.running/str(index)
-        place.mkdir(parents=True, exist_ok=True)
-        try: taken = (lock := FileLock(place/"lock")).acquire(wait=False)
-        except FileNotFoundError: taken = False # finished by another, and cleared, just now
+        taken = (lock := FileLock(self.running/str(index))).acquire(wait=False)
         try: yield taken and index not in self.finished()
         finally:
             if taken: lock.release()
 
-# %% ../nbs/02a_search.ipynb #979f5157
+# %% ../nbs/02a_search.ipynb #e6bae52f
 def results_table(
     finished: dict, # number -> finished trial
     space: Space,
-) -> pd.DataFrame: # trial, the space's names, state, mrr, best_epoch, epochs, note
-    "One row a trial: its configuration, whether it is complete, pruned or failed, and the validation MRR that it has reached."
-    said = "mrr", "best_epoch", "epochs", "note"
+) -> pd.DataFrame: # trial, the space's names, state, mrr, protocol, best_epoch, epochs, note
+    "One row a trial: its configuration, whether it is complete, pruned or failed, and the validation MRR that it has reached, under which protocol."
+    said = "mrr", "protocol", "best_epoch", "epochs", "note"
     rows = [{"trial": index, **{name: trial.params[name] for name in space.choices}, "state": STATES[trial.state.name], **{key: trial.user_attrs[key] for key in said}} for index, trial in finished.items()]
     return pd.DataFrame(rows, columns=["trial", *space.choices, "state", *said]).astype({"best_epoch": "Int64"})
 
@@ -312,21 +317,17 @@ def publish(
         for left in bench.folder.glob(".writing-*"): left.unlink(missing_ok=True) # of a process that was killed: only who has the lock writes here
         finished, best = bench.finished(), bench.best()
         if best is not None:
-            trial, place = finished[best], bench.running/str(best)
-            for name in "best_model.csv", "best_model.pth": # the weights last: as long as they are there, this is to be done
-                if (place/name).exists(): os.replace(place/name, bench.folder/name)
-            facts = {"trial": best, "mrr": trial.value, "best_epoch": trial.user_attrs["best_epoch"], "config": {name: trial.params[name] for name in bench.space.choices},
+            trial = finished[best]
+            facts = {"trial": best, "mrr": trial.value, "protocol": bench.recipe.monitor, "best_epoch": trial.user_attrs["best_epoch"], "config": {name: trial.params[name] for name in bench.space.choices},
                      "recipe": asdict(bench.space.recipe(bench.recipe, trial.params))}
             write_text(bench.folder/"best_config.json", json.dumps(facts, indent=2) + "\n")
         table = results_table(finished, bench.space)
         write_text(bench.folder/"hpsearch_results.csv", table.to_csv(index=False, lineterminator="\n"))
-        seconds = pd.DataFrame([{"trial": index, "seconds": trial.user_attrs["seconds"]} for index, trial in finished.items()], columns=["trial", "seconds"])
-        write_text(bench.folder/"hpsearch_seconds.csv", seconds.to_csv(index=False, lineterminator="\n"))
-        for place in bench.running.glob("*"):
-            if place.name.isdigit() and int(place.name) in finished: shutil.rmtree(place, ignore_errors=True)
+        write_text(bench.folder/"hpsearch_seconds.csv", "trial,seconds\n" + "".join(f"{index},{trial.user_attrs['seconds']}\n" for index, trial in finished.items()))
+        for index in finished: (bench.running/str(index)).unlink(missing_ok=True)
     return table
 
-# %% ../nbs/02a_search.ipynb #8e1531c2
+# %% ../nbs/02a_search.ipynb #170c2036
 METHODS = "random", "tpe"
 
 def suggest(
@@ -352,41 +353,89 @@ def suggest(
     copy.enqueue_trial(config)
     return copy.ask(distributions)
 
+# %% ../nbs/02a_search.ipynb #dc1f5dbe
 def run_trial(
     bench: Bench,
     index: int,
     trial,        # as `suggest` gives it
     pairs: Pairs,
     split: Split,
-    device=None,
-    show=None,    # called with each epoch's line
+    device,
+    show,         # called with each epoch's line
 ):
-    "Train one configuration and enter it in the study: complete, pruned, or failed where it diverged or the memory was too small."
+    "Train one configuration and enter it in the study: complete, pruned, or failed where it diverged, the memory was too small, or the computation broke."
     began, optuna, lines, checkpoint, note = time.perf_counter(), bench.optuna, [], None, None
     recipe = bench.space.recipe(bench.recipe, trial.params)
     def each_epoch(line):
         lines.append(line)
         trial.report(line["mrr"], line["epoch"])
-        if show: show(line)
+        show(line)
         if trial.should_prune(): raise optuna.TrialPruned
     try: checkpoint, state = fit(recipe, pairs, split, device, progress=False, each_epoch=each_epoch), "COMPLETE"
     except optuna.TrialPruned: state = "PRUNED"
-    except torch.cuda.OutOfMemoryError: state, note = "FAIL", "out of memory"
     except InputError as error:
         if not (error.key.startswith("epoch ") or error.file == "predictions"): raise # not a loss or predictions that are not finite: the settings' fault
         state, note = "FAIL", str(error)
-    except TypeError as error: raise InputError("search space", "", str(error), "options that the recipe's model and loss have", "Correct the name.") from error
+    except (RuntimeError, MemoryError, np.linalg.LinAlgError) as error: # of torch: memory of CPU or GPU, cuBLAS, a factorisation
+        state, note = "FAIL", f"{type(error).__name__} {error}".strip().splitlines()[0][:160]
+    if state == "FAIL":
+        if torch.cuda.is_available(): torch.cuda.empty_cache()
+        torch.zeros(1, device=device or default_device()).item() # a device that is lost ends the search: it would fail all trials that are left
     if checkpoint: top = checkpoint.history[checkpoint.metrics["best_epoch"]]
     else: top = max(lines, key=lambda line: line["mrr"], default={"mrr": None, "epoch": None})
     epochs = len(checkpoint.history) - 1 if checkpoint else len(lines)
-    if state == "FAIL": torch.cuda.empty_cache() if torch.cuda.is_available() else None
-    found = {"trial": index, "mrr": top["mrr"], "best_epoch": top["epoch"], "epochs": epochs, "note": note, "seconds": time.perf_counter() - began}
-    best = bench.best()
-    if checkpoint and (best is None or (top["mrr"], -best) > (bench.finished()[best].value, -index)): checkpoint.save(bench.running/str(index)/"best_model.pth")
-    bench.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState[state], value=top["mrr"] if state == "COMPLETE" else None, params=trial.params, distributions=trial.distributions,
-                                                    intermediate_values={line["epoch"]: line["mrr"] for line in lines}, user_attrs=found))
+    found = {"trial": index, "mrr": top["mrr"], "protocol": recipe.monitor, "best_epoch": top["epoch"], "epochs": epochs, "note": note, "seconds": time.perf_counter() - began}
+    with bench.lock:
+        best = bench.best()
+        if checkpoint and (best is None or (top["mrr"], -index) > (bench.finished()[best].value, -best)): checkpoint.save(bench.folder/"best_model.pth")
+        bench.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState[state], value=top["mrr"] if state == "COMPLETE" else None, params=trial.params, distributions=trial.distributions,
+                                                        intermediate_values={line["epoch"]: line["mrr"] for line in lines}, user_attrs=found))
 
-# %% ../nbs/02a_search.ipynb #f6df39bd
+# %% ../nbs/02a_search.ipynb #66422586
+def keep_best(
+    bench: Bench,
+    pairs: Pairs,
+    split: Split,
+    device,
+    progress: bool,
+):
+    "Train the best configuration again where best_model.pth is not its checkpoint: found on another machine, deleted, or left by a kill."
+    if (best := bench.best()) is None: return
+    trial = bench.finished()[best]
+    path, recipe = bench.folder/"best_model.pth", bench.space.recipe(bench.recipe, trial.params)
+    with bench.lock:
+        try:
+            (there := Checkpoint.load(path)).check(path, pairs, split)
+            if there.recipe == recipe: return
+        except InputError: pass
+        again = fit(recipe, pairs, split, device, progress)
+        again.save(path)
+    mrr = again.history[again.metrics["best_epoch"]]["mrr"]
+    if mrr != trial.value: print(f"{path}: trained again, and its validation MRR is {mrr:.6f}, not the {trial.value:.6f} of trial {best}; another machine or number of threads rounds otherwise")
+
+# %% ../nbs/02a_search.ipynb #1e394e3e
+def check_choices(
+    space: Space,
+    recipe: Recipe,
+    pairs: Pairs,
+    split: Split,
+):
+    "Build once for each listed choice what it is for; raises `InputError` that names the choice which is refused."
+    first = {name: options[0] for name, options in space.choices.items()}
+    image_of = torch.tensor(pairs.image_of[split.train])
+    def build(recipe):
+        model = make_model(recipe.model, *pairs.dims, **recipe.model_options)
+        make_loss(recipe.loss, **recipe.loss_options)
+        if recipe.epochs: epoch_batches(recipe, image_of, 1); make_optimiser(recipe, list(model.parameters()))
+    for change in {}, *({name: value} for name, options in space.choices.items() for value in options if isinstance(options, list)):
+        changed = space.recipe(recipe, first | change) # a field that does not exist is refused here
+        try:
+            with torch.random.fork_rng([]): build(changed)
+        except (RuntimeError, MemoryError): pass # too large, perhaps: its trial will tell
+        except (TypeError, ValueError) as error:
+            raise InputError("search space", ", ".join(change), f"{change or first}, refused: {error}", "choices that the recipe's model, loss, sampler and optimiser take", "Correct them.") from error
+
+# %% ../nbs/02a_search.ipynb #9ae8e4d4
 def search(
     recipe: Recipe,      # what is not searched; or a name in `RECIPES`
     space,               # a `Space`, a name in `SPACES`, or a dict of choices
@@ -406,10 +455,10 @@ def search(
     if method not in METHODS: raise InputError("search", "method", repr(method), " or ".join(METHODS), "Choose one of them.")
     if not 1 <= trials <= space.size: raise InputError("search", "trials", str(trials), f"1 to {space.size}, as many configurations as the space has", "Ask for fewer, or widen the space.")
     if epochs is not None: space = replace(space, given=space.given | {"epochs": epochs})
-    recipe = space.recipe(replace(recipe, **space.given), {}) # a field that does not exist is refused here
-    space.recipe(recipe, next(space.draws(seed)))
+    recipe, space = apply(recipe, space.given), replace(space, given={})
+    check_choices(space, recipe, pairs, split)
     data = f"{training_fingerprint(pairs, split)}-{zlib.crc32(np.ascontiguousarray(split.val, dtype=np.int64)):08x}"
-    settings = json.loads(json.dumps({"recipe": asdict(recipe), "space": asdict(space), "method": method, "seed": seed, "data": data}))
+    settings = json.loads(json.dumps({"recipe": asdict(recipe), "choices": [f"{name}: {options!r}" for name, options in space.choices.items()], "fields": space.fields, "method": method, "seed": seed, "data": data}))
     bench = Bench(folder, settings, space, recipe, storage)
     table = publish(bench)
     with tqdm(total=trials, desc="search", file=sys.stdout, disable=not progress, bar_format=BAR) as bar:
@@ -429,22 +478,12 @@ def search(
             show()
         table = publish(bench)
         show()
-    keep_best(bench, pairs, split, device)
+    keep_best(bench, pairs, split, device, progress)
     return table
 
-def keep_best(bench: Bench, pairs: Pairs, split: Split, device=None):
-    "Train the best configuration again where its weights are not here: found on another machine, or deleted."
-    if (best := bench.best()) is None: return
-    with bench.lock:
-        path, recipe = bench.folder/"best_model.pth", bench.space.recipe(bench.recipe, bench.finished()[best].params)
-        try: there = Checkpoint.load(path).recipe == recipe
-        except InputError: there = False
-        if not there: fit(recipe, pairs, split, device, progress=False).save(path)
-
-# %% ../nbs/02a_search.ipynb #5986add6
+# %% ../nbs/02a_search.ipynb #284ad3fb
 def importance(
     results: pd.DataFrame, # as `search` returns them
-    seed=0,                # of fANOVA's forest
 ) -> dict: # name -> share of the variance, largest first; empty where fewer than two complete trials differ
     "How much each hyper-parameter matters for the MRR: fANOVA (Hutter et al. 2014) on complete trials."
     optuna = need_optuna()
@@ -459,7 +498,7 @@ def importance(
     study = optuna.create_study(direction="maximize")
     for row, mrr in zip(columns.to_dict("records"), known.mrr):
         study.add_trial(optuna.trial.create_trial(value=mrr, params=row, distributions=spread))
-    return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=seed))
+    return optuna.importance.get_param_importances(study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0))
 
 def plot_search(
     results, # as `search` returns them, or the folder of a search
@@ -475,7 +514,7 @@ def plot_search(
         some = results[(results.state == state) & results.mrr.notna()]
         if len(some): left.plot(some.trial, some.mrr, marker, color=color, ms=4.5, label=f"{state} ({len(some)})")
     left.step(results.trial, results.mrr.where(results.state == "complete").cummax().ffill(), where="post", color=PALETTE[1], label="best so far", zorder=1)
-    left.set(xlabel="trial", ylabel="validation MRR")
+    left.set(xlabel="trial", ylabel=f"validation MRR ({', '.join(results.protocol.unique())})")
     left.xaxis.get_major_locator().set_params(integer=True)
     left.legend(frameon=False, fontsize=8)
     shares = importance(results)
@@ -483,35 +522,40 @@ def plot_search(
     right.set(xlabel=f"importance (fANOVA, {len(done)} complete trials)", xlim=(0, None) if shares else (0, 1))
     return figure
 
-# %% ../nbs/02a_search.ipynb #c3b050ca
+# %% ../nbs/02a_search.ipynb #ed0cd738
 def main(
     arguments=None, # a list of strings; by default those of the command line
 ):
     "The command line: `python -m latentkit.search --help`."
-    parser = argparse.ArgumentParser("python -m latentkit.search", formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = argparse.ArgumentParser("python -m latentkit.search",
         description="Search the hyper-parameters of a recipe. Killed, the same line goes on where it was; started several times, the processes share the trials.",
         epilog="The folder gets hpsearch_results.csv (a row a trial), best_config.json, best_model.pth, and hpsearch.png with history and importance.")
-    parser.add_argument("recipe", metavar="RECIPE", choices=sorted(RECIPES), help=f"what is not searched: {', '.join(RECIPES)}")
-    parser.add_argument("--space", default="D", choices=sorted(SPACES), help="what is: D, team D's grid, for D-wide; optimiser, learning rate, weight decay and batch, for any recipe that is trained")
-    parser.add_argument("--method", default="random", choices=METHODS, help="random: no configuration twice; tpe: guided by what was found, weak trials pruned")
-    parser.add_argument("--trials", type=int, default=50, help="in all; a larger number later goes on")
+    parser.add_argument("recipe", metavar="RECIPE", choices=list(RECIPES), help=f"what is not searched: {', '.join(name for name in RECIPES if RECIPES[name].epochs)}")
+    parser.add_argument("--space", choices=sorted(SPACES), help="what is: D, team D's grid, by default for D-wide; optimiser, learning rate, weight decay and batch, by default for any other recipe")
+    parser.add_argument("--method", default="random", choices=METHODS, help="random, by default: no configuration twice; tpe: guided by what was found, weak trials pruned")
+    parser.add_argument("--trials", type=int, default=50, help="in all, by default 50; a larger number later goes on")
     parser.add_argument("--epochs", type=int, help="a trial; by default as the space (D: 50) or the recipe says")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of configurations")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of configurations, by default 0")
     parser.add_argument("--data", metavar="FOLDER", help="with train.npz; by default LATENTKIT_DATA, Kaggle's input, data/, or the built-in sample")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="of this search and no other")
     parser.add_argument("--storage", metavar="URL", help="a database that Optuna knows, such as postgresql://user@host/name, for several machines; by default a journal in --out, for one")
-    parser.add_argument("--device", help="such as cuda:1; by default CUDA where there is one")
+    parser.add_argument("--device", help="such as cuda:1, for the second GPU; by default CUDA where there is one")
     options = vars(parser.parse_args(arguments))
-    source, out = (options.pop(name) for name in ("data", "out"))
+    source, out = options.pop("data"), Path(options.pop("out"))
+    options["space"] = options["space"] or ("D" if options["recipe"] == "D-wide" else "optimiser")
     try:
+        if 0 in (RECIPES[options["recipe"]].epochs, options["epochs"]):
+            raise InputError("search", "recipe", f"{options['recipe']} with no epochs", "a recipe that is trained", "Choose another; a closed form is searched from Python, with its model_options as the space.")
         source = find_data(source) or sample_source()
         pairs = read_pairs(source.train, source.captions)
         split = split_by_image(pairs.image_of)
         print(f"data: {source.origin}\n{pairs}\n{split}")
         search(**options, pairs=pairs, split=split, folder=out)
-        plot_search(out).savefig(Path(out)/"hpsearch.png", dpi=150)
-        if (Path(out)/"best_config.json").exists(): print((best := json.loads((Path(out)/"best_config.json").read_text()))["config"], f"\nvalidation MRR {best['mrr']:.4f}, trial {best['trial']}; see {out}")
-        else: print(f"no trial was completed: see the notes in {Path(out)/'hpsearch_results.csv'}")
+        figure = plot_search(out)
+        with FileLock(out/"search.lock"), atomic(out/"hpsearch.png") as temporary: figure.savefig(temporary, dpi=150)
+        if not (out/"best_config.json").exists(): print(f"no trial was completed: see the notes in {out/'hpsearch_results.csv'}"); return
+        best = json.loads((out/"best_config.json").read_text())
+        print(f"{best['config']}\nvalidation MRR ({best['protocol']}) {best['mrr']:.4f}, trial {best['trial']}; see {out}")
     except InputError as error: sys.exit(str(error))
     except KeyboardInterrupt: sys.exit("\nStopped; the same line goes on.")
 

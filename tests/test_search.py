@@ -100,7 +100,8 @@ def test_killed_from_outside(method, tmp_path):
     "kill -9 amid a trial, just after one, and whenever; once with another process at work beside it."
     options = dict(method=method, trials=12, epochs=20)
     assert run(tmp_path/"whole", options) == 0
-    wanted, rng = contents(tmp_path/"whole"), random.Random()
+    wanted, seed = contents(tmp_path/"whole"), time.time_ns() % 10**6
+    rng = random.Random(seed)
     folder = tmp_path/"killed"
     journal = lambda: (folder/"journal.log").read_bytes().count(b'"user_attrs"') if (folder/"journal.log").exists() else 0
     def killed(until):
@@ -114,14 +115,14 @@ def test_killed_from_outside(method, tmp_path):
         killed(lambda: journal() > trials and (time.sleep(wait) or True)) # a trial has just been entered, or the next one is under way
         trials = journal()
     killed(lambda: (time.sleep(rng.random()/2) or True))
-    assert run(folder, options) == 0 and contents(folder) == wanted
+    assert run(folder, options) == 0 and contents(folder) == wanted, f"seed {seed}"
     if method == "random":
         folder = tmp_path/"beside"
         other = fork.Process(target=child, args=(folder, options))
         other.start()
         killed(lambda: journal() > 3)
         other.join() # it takes over what the killed one had claimed
-        assert other.exitcode == 0 and contents(folder) == wanted
+        assert other.exitcode == 0 and contents(folder) == wanted, f"seed {seed}"
 
 def test_killed_with_a_database(tmp_path, monkeypatch):
     "The claim of a killed process is void after a while; then two machines, each with a folder of its own, share what is left."
@@ -132,7 +133,9 @@ def test_killed_with_a_database(tmp_path, monkeypatch):
     shared = options | {"storage": f"sqlite:///{tmp_path/'study.db'}"}
     process, table = fork.Process(target=child, args=(tmp_path/"one", shared)), tmp_path/"one"/FILES[0]
     process.start()
-    while not table.exists() or table.read_text().count("\n") < 3: time.sleep(.001)
+    while not table.exists() or table.read_text().count("\n") < 3:
+        assert process.is_alive() # or it would be waited for without end
+        time.sleep(.001)
     process.kill(); process.join()
     whole(tmp_path/"one")
     machines = [fork.Process(target=child, args=(tmp_path/name, shared)) for name in ("one", "two")]
