@@ -9,7 +9,7 @@ MINUTES ?= 5
 RECIPE  ?= D-wide
 TRIALS  ?= 50
 METHOD  ?= random
-SPACE   ?= D
+SPACE   ?=
 SEEDS   ?= 0 1 2 3 4 5
 
 SHELL := bash
@@ -43,8 +43,8 @@ compare: $(READY) ## train all recipes for MINUTES each and compare them: make c
 	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/compare/compare.ipynb"
 	@echo "Done: open $(OUT)/compare/compare.html; the table is $(OUT)/compare/compare.csv"
 
-search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [SPACE=D] [TRIALS=50] [METHOD=random|tpe] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(BIN)/python -m latentkit.search "$(RECIPE)" --space $(SPACE) --trials $(TRIALS) --method $(METHOD) $(if $(DATA),--data "$(DATA)") --out "$(OUT)/search" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
+search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [DATA=folder] [OUT=folder] [EPOCHS=n]
+	@$(BIN)/python -m latentkit.search "$(RECIPE)" $(if $(SPACE),--space $(SPACE)) --trials $(TRIALS) --method $(METHOD) $(if $(DATA),--data "$(DATA)") --out "$(OUT)/search" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
 seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(BIN)/python -m latentkit.seeds $(if $(TEAM_D),--team-d,"$(RECIPE)" --seeds $(SEEDS)) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
