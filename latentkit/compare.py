@@ -69,7 +69,7 @@ def better_table(
                       "not surely better than": ", ".join(other for other in names[k+1:] if test(name, other)["low"] <= 0) or "-"}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
 
-# %% ../nbs/04b_compare.ipynb #81a996bd
+# %% ../nbs/04b_compare.ipynb #d1efd36b
 def plot_compare(
     comparison: Comparison,
 ):
@@ -84,7 +84,7 @@ def plot_compare(
         used[family] += 1
         color = GREY if family == "closed forms" else PALETTE[families.index(family) % len(PALETTE)]
         best = np.maximum.accumulate(log.mrr.to_numpy(float))
-        if len(log) == 1: ax.plot(log.seconds, best, "osD^"[used[family] % 4], color=color, label=name)
+        if len(log) == 1: ax.plot(log.seconds, best, "osD^vPX*"[used[family] % 8], color=color, label=name)
         else: ax.plot(log.seconds, best, style, color=color, label=name)
     ax.set(xscale="log", xlabel="seconds of training (log scale)", ylabel="best validation MRR so far")
     ax.xaxis.set_major_formatter("{x:g}")
