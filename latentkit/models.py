@@ -151,7 +151,7 @@ class Ridge(Affine, name="ridge"):
         w = torch.linalg.solve(xx, m.xy/std_x[:, None]) # (Dx, Dy); y keeps its own units
         self.set((w/std_x[:, None]).T, m)
 
-# %% ../nbs/01_models.ipynb #89e323b5
+# %% ../nbs/01_models.ipynb #bc6c39f0
 def components(
     c: torch.Tensor, # (D, D) symmetric, float64
     count: int,
@@ -166,8 +166,9 @@ class PCACosine(Affine, name="pca_cosine"):
         m = moments(text, image, image_of)
         if self.dx <= self.dy: self.matrix.copy_(components(m.yy, self.dx))
         else:
-            self.matrix.copy_(components(m.xx, self.dy).T)
-            self.offset.copy_(-(components(m.xx, self.dy).T @ m.mean_x))
+            matrix = components(m.xx, self.dy).T
+            self.matrix.copy_(matrix)
+            self.offset.copy_(-(matrix @ m.mean_x))
 
 # %% ../nbs/01_models.ipynb #eff60eee
 def matrix_power(

@@ -27,18 +27,16 @@ from .models import Dropout, Translator, make_model
 from .sample import sample_source
 from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, predict, training_fingerprint
 
-# %% ../nbs/02b_seeds.ipynb #8f9ab363
+# %% ../nbs/02b_seeds.ipynb #b477e04d
 class Step(torch.nn.Module):
     "Model and loss as one module that returns the loss."
     def __init__(self, model: Translator, loss, dtype=None):
         super().__init__()
-        self.model, self.dtype = model, dtype # of mixed precision, as `mixed_dtype` gives it
-        if isinstance(loss, torch.nn.Module): self.loss = loss
-        else: self.function = loss
+        self.model, self.loss, self.dtype = model, loss, dtype # of mixed precision, as `mixed_dtype` gives it
 
     def forward(self, x, y, image):
         with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None): prediction = self.model(x)
-        return (self.loss if hasattr(self, "loss") else self.function)(prediction.float(), y, image)
+        return self.loss(prediction.float(), y, image)
 
 # %% ../nbs/02b_seeds.ipynb #2d027f68
 class Together:
@@ -98,7 +96,7 @@ class Together:
         self.step_number += 1
         return values.detach()
 
-# %% ../nbs/02b_seeds.ipynb #08c44e4a
+# %% ../nbs/02b_seeds.ipynb #aac7d4ec
 def fit_together(
     recipe: Recipe,    # its own seed is not used
     seeds: list,
@@ -117,9 +115,8 @@ def fit_together(
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for one in recipes:
             torch.manual_seed(one.seed)
-            model, loss = make_model(one.model, *pairs.dims, **one.model_options).to(device), make_loss(one.loss, **one.loss_options)
+            model, loss = make_model(one.model, *pairs.dims, **one.model_options).to(device), make_loss(one.loss, **one.loss_options).to(device)
             model.start(text, image, image_on)
-            if isinstance(loss, torch.nn.Module): loss.to(device)
             parts.append(Step(model, loss, mixed_dtype(recipe, device)))
             states.append(torch.get_rng_state())
             courses.append(Course(one, judge, model, loss, pairs, split))
@@ -149,7 +146,7 @@ def fit_together(
         return [Checkpoint(one, pairs.dims, course.state, training_fingerprint(pairs, split), {"best_epoch": course.best, **measure(course.model, pairs, split)}, course.history, seconds[:len(course.history)])
                 for one, course in zip(recipes, courses)]
 
-# %% ../nbs/02b_seeds.ipynb #1525516f
+# %% ../nbs/02b_seeds.ipynb #ea244c1e
 def why_not_together(
     recipe: Recipe,
     step: Step,     # of one of the seeds
@@ -186,8 +183,7 @@ def time_alone(recipe, pairs, split, device, steps) -> float: # seconds a step
     "What a step of one seed takes."
     rows = [torch.tensor(split.train)[batch] for batch in epoch_batches(recipe, torch.tensor(pairs.image_of[split.train]), 1)]
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        model, loss = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device).train(), make_loss(recipe.loss, **recipe.loss_options)
-        if isinstance(loss, torch.nn.Module): loss.to(device)
+        model, loss = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device).train(), make_loss(recipe.loss, **recipe.loss_options).to(device)
         trainer = Trainer(recipe, model, loss, steps + 1, steps + 1, device)
         for k in range(steps + 1):
             if k == 1: began = time.perf_counter()

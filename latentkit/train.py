@@ -245,7 +245,7 @@ def mixed_dtype(
     if device.type != "cuda" or recipe.precision == "float32": return None
     return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
 
-# %% ../nbs/02_train.ipynb #f4ecaa6e
+# %% ../nbs/02_train.ipynb #30cab79e
 class Trainer:
     "What changes from step to step: weights, optimiser, schedule."
     def __init__(self, recipe, model, loss, steps, per_epoch, device, average=None):
@@ -254,7 +254,7 @@ class Trainer:
         groups, pace = {1.: []}, model.pace()
         for name, p in model.named_parameters():
             if p.requires_grad or name in pace: groups.setdefault(pace.get(name, 1.), []).append(p) # one that is frozen may thaw
-        if isinstance(loss, torch.nn.Module): groups[1.] += [p for p in loss.parameters() if p.requires_grad]
+        groups[1.] += [p for p in loss.parameters() if p.requires_grad]
         self.parameters = sum(groups.values(), [])
         self.optimiser = make_optimiser(recipe, [{"params": members, "pace": factor} for factor, members in groups.items() if members])
         self.step_number, self.device = 0, device
@@ -287,7 +287,7 @@ class Trainer:
         decay = min(self.recipe.ema, self.step_number/(self.step_number + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-# %% ../nbs/02_train.ipynb #35c2ad56
+# %% ../nbs/02_train.ipynb #5568ac56
 def fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -308,8 +308,7 @@ def fit(
         torch.manual_seed(recipe.seed)
         model = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device)
         model.start(text, image, image_on)
-        loss = make_loss(recipe.loss, **recipe.loss_options)
-        if isinstance(loss, torch.nn.Module): loss.to(device)
+        loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
         average = copy.deepcopy(model) if recipe.ema else None
         course, mixer = Course(recipe, judge, model, loss, pairs, split, average), CaptionMixer(text, image_of, recipe.mix) if recipe.mix else None
         seconds = [time.perf_counter() - began]
@@ -336,7 +335,7 @@ def fit(
         if limit is not None and not course.done and len(course.history) <= recipe.epochs: found["limit"] = float(limit)
     return Checkpoint(recipe, pairs.dims, course.state, training_fingerprint(pairs, split), found, course.history, seconds)
 
-# %% ../nbs/02_train.ipynb #f8a1e15d
+# %% ../nbs/02_train.ipynb #d1892b3a
 class Course:
     "The history of a training, and its best epoch so far."
     def __init__(self, recipe, judge, model, loss, pairs, split, average=None):
@@ -355,9 +354,9 @@ class Course:
     def validation_loss(self) -> float:
         "The loss of the validation captions, in equal batches of about the training's size, by the last epoch's weights and temperatures, so that epochs can be compared."
         where, total = self.judge.text.device, 0.
-        if hasattr(self.loss, "begin_epoch"): self.loss.begin_epoch(self.recipe.epochs, self.recipe.epochs)
+        self.loss.begin_epoch(self.recipe.epochs, self.recipe.epochs)
         self.judged.eval()
-        if isinstance(self.loss, torch.nn.Module): self.loss.eval()
+        self.loss.eval()
         for rows in np.array_split(self.rows, max(1, len(self.rows)//self.recipe.batch_size)):
             image = torch.tensor(self.pairs.image_of[rows], device=where)
             x, y = torch.tensor(self.pairs.text[rows], device=where), torch.tensor(self.pairs.image[self.pairs.image_of[rows]], device=where)
@@ -368,8 +367,8 @@ class Course:
         "Let model and loss do what they do by epochs."
         self.model.begin_epoch(epoch, [line["mrr"] for line in self.history])
         self.model.train()
-        if isinstance(self.loss, torch.nn.Module): self.loss.train()
-        if hasattr(self.loss, "begin_epoch"): self.loss.begin_epoch(epoch, self.recipe.epochs)
+        self.loss.train()
+        self.loss.begin_epoch(epoch, self.recipe.epochs)
 
     def end_epoch(self, epoch, loss, lr):
         "Judge the model, and keep it if it is the best yet."
