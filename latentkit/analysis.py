@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'RIGHT', 'GREY', 'LABELS', 'axes_for', 'plot_history', 'plot_ranks', 'effect_sizes', 'distances',
-           'distance_table', 'picture', 'nearest', 'choose_rows', 'plot_retrieved', 'hub_counts', 'skewness',
-           'hub_table', 'covariates', 'diagnosis', 'plot_diagnosis', 'confusions', 'confusion_table', 'plot_alphas',
-           'latency', 'efficiency']
+           'distance_table', 'picture', 'nearest', 'one_an_image', 'choose_rows', 'plot_retrieved', 'hub_counts',
+           'skewness', 'hub_table', 'covariates', 'diagnosis', 'plot_diagnosis', 'confusions', 'confusion_table',
+           'plot_alphas', 'latency', 'efficiency']
 
 # %% ../nbs/04_analysis.ipynb #e237b040
 import textwrap, time
@@ -38,19 +38,19 @@ def axes_for(
         ax.set_prop_cycle(color=PALETTE)
     return figure, axes[0]
 
-# %% ../nbs/04_analysis.ipynb #f52a6e3a
+# %% ../nbs/04_analysis.ipynb #29dff2ed
 def plot_history(
     logs: dict, # name -> DataFrame with epoch, loss, mrr, as `Checkpoint.log()` gives it
     monitor="1+99", # protocol of the MRR, for the label
 ):
     "Loss and validation MRR against the epoch, one line a model."
     figure, (left, right) = axes_for(2)
-    for name, log in logs.items():
+    for k, (name, log) in enumerate(logs.items()):
         if len(log) < 2: continue # a closed form has no history
-        line, = left.plot(log.epoch[1:], log.loss[1:]/log.loss.iloc[1], label=name)
-        right.plot(log.epoch, log.mrr, label=name, color=line.get_color())
-        best = log.mrr.idxmax()
-        right.plot(log.epoch[best], log.mrr[best], "o", color=line.get_color())
+        best, color = log.mrr.idxmax(), PALETTE[k % len(PALETTE)]
+        left.plot(log.epoch[1:], log.loss[1:]/log.loss.iloc[1], color=color)
+        right.plot(log.epoch, log.mrr, label=name, color=color)
+        right.plot(log.epoch[best], log.mrr[best], "o", color=color)
     left.set(xlabel="epoch", ylabel="training loss (first epoch = 1)", ylim=(0, None))
     right.set(xlabel="epoch", ylabel=f"validation MRR ({monitor})")
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
@@ -117,7 +117,7 @@ def distance_table(
     "`distances` of several models."
     return pd.concat({name: distances(p, gallery, target) for name, p in predictions.items()}, names=["model"])
 
-# %% ../nbs/04_analysis.ipynb #4184d559
+# %% ../nbs/04_analysis.ipynb #5114ed5a
 def picture(
     folder,    # of pictures, or None
     name: str, # an image's name, perhaps with another folder in front or without its ending
@@ -141,6 +141,16 @@ def nearest(
     "The k images nearest to each prediction."
     found = [similarity.topk(min(k, len(gallery))) for _, similarity in similarity_blocks(unit(prediction, "predictions"), unit(gallery, "gallery"))]
     return torch.cat([places for _, places in found]).numpy(), torch.cat([cosines for cosines, _ in found]).numpy()
+
+def one_an_image(
+    order,  # (n,) places of captions, those that one wants most first
+    groups, # (Q,) image of each caption
+    count=6,
+) -> np.ndarray: # (<=count,) of `order`
+    "The first captions of `order`, no image twice."
+    order = np.asarray(order)
+    _, first = np.unique(np.asarray(groups)[order], return_index=True)
+    return order[np.sort(first)[:count]]
 
 def choose_rows(
     ranks,   # (Q,)

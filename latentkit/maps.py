@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['untranslated', 'modality_gap', 'plot_gap', 'plane', 'plot_map']
 
-# %% ../nbs/04c_maps.ipynb #d6928177
+# %% ../nbs/04c_maps.ipynb #974d5323
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
 
-from .analysis import GREY, PALETTE, RIGHT, axes_for
+from .analysis import GREY, PALETTE, RIGHT, axes_for, one_an_image
 from .data import InputError, Pairs, Split
 from .retrieval import full_ranks, unit
 from .train import fit, get_recipe, predict
@@ -77,7 +77,7 @@ def plane(
     else: raise InputError("plane", "method", repr(method), "pca, tsne or umap", "Choose one of them.")
     return np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
 
-# %% ../nbs/04c_maps.ipynb #cb322269
+# %% ../nbs/04c_maps.ipynb #9701296a
 def plot_map(
     before,       # (Q, Dy) from `untranslated`
     prediction,   # (Q, Dy) of the same captions
@@ -99,10 +99,10 @@ def plot_map(
     order = np.argsort(ranks, kind="stable") # the worst are drawn last
     shown = right.scatter(*spots[order].T, s=14, c=ranks[order], cmap="cividis_r", norm=LogNorm(1, max(2, len(gallery))), lw=0)
     figure.colorbar(shown, ax=right, label=f"rank among {len(gallery):,} images", format="{x:g}")
-    _, first = np.unique(target[order[::-1]], return_index=True)
-    for query in order[::-1][np.sort(first)[:worst]]:
+    failures = one_an_image(order[::-1], target, worst)
+    for query in failures:
         line, = right.plot(*zip(spots[query], homes[target[query]]), color=PALETTE[3], lw=1, marker="o", markevery=[0], ms=4)
-    line.set_label(f"the {min(worst, len(first))} worst, to their images")
+    line.set_label(f"the {len(failures)} worst, to their images")
     right.legend(frameon=False, loc="lower center", bbox_to_anchor=(.5, 1), ncols=2)
     names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}
     for ax in left, right: ax.set(xlabel=f"{names[method]} 1", ylabel=f"{names[method]} 2")
