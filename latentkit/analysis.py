@@ -56,7 +56,7 @@ def plot_history(
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04_analysis.ipynb #716ee729
+# %% ../nbs/04_analysis.ipynb #85c7a6f1
 def plot_ranks(
     ranks: dict,  # name -> (Q,) ranks
     images: int,  # gallery size, for chance and the label
@@ -64,7 +64,7 @@ def plot_ranks(
     "Histogram of ranks and Recall@K, one colour a model."
     figure, (left, right) = axes_for(2)
     edges = [e for e in (1, 2, 4, 6, 11, 51, 251, 1001) if e <= images] + [images+1]
-    labels = [str(a) if b == a+1 else f"{a}-{b-1}" for a, b in zip(edges, edges[1:])]
+    labels = [str(a) if b == a+1 else f"{a}\nto {b-1}" for a, b in zip(edges, edges[1:])]
     width = .8/len(ranks)
     for k, (name, r) in enumerate(ranks.items()):
         share = np.histogram(r, edges)[0]/len(r)
@@ -72,7 +72,7 @@ def plot_ranks(
         top = np.arange(1, images+1)
         right.plot(top, 100*np.searchsorted(np.sort(r), top, side="right")/len(r), label=name)
     right.plot(top, 100*top/images, "--", color=GREY, label="chance")
-    left.set_xticks(range(len(labels)), labels)
+    left.set_xticks(range(len(labels)), labels, fontsize=8.5)
     left.set(xlabel=f"rank among {images:,} images", ylabel="captions, %")
     right.set(xlabel="K", ylabel="Recall@K, %", xscale="log", ylim=(0, 100))
     right.xaxis.set_major_formatter("{x:g}")

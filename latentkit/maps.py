@@ -77,7 +77,7 @@ def plane(
     else: raise InputError("plane", "method", repr(method), "pca, tsne or umap", "Choose one of them.")
     return np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
 
-# %% ../nbs/04c_maps.ipynb #9701296a
+# %% ../nbs/04c_maps.ipynb #8516b4df
 def plot_map(
     before,       # (Q, Dy) from `untranslated`
     prediction,   # (Q, Dy) of the same captions
@@ -95,13 +95,13 @@ def plot_map(
     left.legend(frameon=False, markerscale=2, loc="lower center", bbox_to_anchor=(.5, 1), ncols=3, columnspacing=1, handletextpad=.2)
     centred = [latents - latents.mean(0) for latents in (unit(prediction, "predictions").numpy(), unit(gallery, "gallery").numpy())]
     spots, homes = plane(centred, method)
-    right.scatter(*homes.T, s=22, facecolors="none", edgecolors=RIGHT, marker="^", lw=.9, label="images")
     order = np.argsort(ranks, kind="stable") # the worst are drawn last
     shown = right.scatter(*spots[order].T, s=14, c=ranks[order], cmap="cividis_r", norm=LogNorm(1, max(2, len(gallery))), lw=0)
+    right.scatter(*homes.T, s=22, facecolors="none", edgecolors=RIGHT, marker="^", lw=.9, label="images")
     figure.colorbar(shown, ax=right, label=f"rank among {len(gallery):,} images", format="{x:g}")
     failures = one_an_image(order[::-1], target, worst)
     for query in failures:
-        line, = right.plot(*zip(spots[query], homes[target[query]]), color=PALETTE[3], lw=1, marker="o", markevery=[0], ms=4)
+        line, = right.plot(*zip(spots[query], homes[target[query]]), color=PALETTE[3], lw=1.3, marker="o", markevery=[0], ms=4)
     line.set_label(f"the {len(failures)} worst, to their images")
     right.legend(frameon=False, loc="lower center", bbox_to_anchor=(.5, 1), ncols=2)
     names = {"pca": "principal component", "tsne": "t-SNE", "umap": "UMAP"}

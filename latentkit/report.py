@@ -24,7 +24,7 @@ from .maps import modality_gap, plot_gap, plot_map, untranslated
 from .retrieval import PROTOCOLS, full_ranks, scores
 from .train import Recipe, training_fingerprint
 
-# %% ../nbs/04d_report.ipynb #5cda1539
+# %% ../nbs/04d_report.ipynb #9d30a729
 def data_facts(
     pairs: Pairs,
     split: Split,
@@ -39,16 +39,17 @@ def data_facts(
 def recipe_table(
     checkpoints: dict, # name -> Checkpoint
 ) -> pd.DataFrame: # one row a model
-    "How each model was trained; `besides` names every field in which its recipe differs from the defaults."
+    "How each model was trained; `besides` has its options, and every other field that is not the default."
     columns, rows = ("model", "loss", "optimiser", "lr", "batch_size", "seed"), {}
     default = {field.name: field.default for field in fields(Recipe)}
     for name, c in checkpoints.items():
-        besides = {key: value for key, value in vars(c.recipe).items() if key not in (*columns, "name", "epochs", "file") and value not in (default[key], {})}
+        besides = {key: value for key, value in vars(c.recipe).items() if key not in (*columns, "name", "epochs", "file") and not key.endswith("options") and value != default[key]}
+        besides |= c.recipe.model_options | c.recipe.loss_options | c.recipe.sampler_options
         trained = {"epochs": len(c.history)-1, "best epoch": c.metrics["best_epoch"], "seconds": c.seconds[-1] if c.seconds else np.nan, "overfit gap": c.metrics["gap"]}
         if c.recipe.epochs == 0: rows[name] = {"model": c.recipe.model, "loss": "closed form", "seed": c.recipe.seed} | trained
         else: rows[name] = {key.replace("_", " "): getattr(c.recipe, key) for key in columns} | trained
-        rows[name]["besides"] = ", ".join(f"{key} {value}" for key, value in besides.items())
-    return pd.DataFrame.from_dict(rows, orient="index")
+        rows[name]["besides"] = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in besides.items())
+    return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=[*(key.replace("_", " ") for key in columns), *trained, "besides"])
 
 def result_table(
     pairs: Pairs,
@@ -67,17 +68,17 @@ def result_table(
             other, own = pairs.gallery(split.test)
             fair = scores(unseen[name], pairs.image[other], own)
             rows[name] |= {"MRR, unseen": fair["MRR"], "95 %, unseen": interval(fair)}
-        rows[name] |= {f"MRR, {protocol}": scores(prediction, pairs.image[images], target, protocol)["MRR"] for protocol in PROTOCOLS if protocol != "full"}
+        rows[name] |= {f"MRR, {protocol}": scores(prediction, pairs.image[images], target, protocol)["MRR"] for protocol in PROTOCOLS if protocol != "full" and (protocol != "1+99" or len(images) > 100)}
     return pd.DataFrame.from_dict(rows, orient="index").sort_values("MRR", ascending=False, kind="stable").rename(columns={"median": "median rank"})
 
-# %% ../nbs/04d_report.ipynb #8b00416a
+# %% ../nbs/04d_report.ipynb #da986f38
 def cell(
     value,    # number, text, or nothing
     digits=3, # behind the point
 ) -> str:
     "A table's cell: numbers to the right, with thousands apart; a dash where there is nothing."
     if value is None or value != value: return '<td class="number">–</td>' # NaN is not itself
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): return f"<td>{html.escape(str(value))}</td>"
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)): return f"<td{' class=long' if len(str(value)) > 40 else ''}>{html.escape(str(value))}</td>"
     whole = isinstance(value, (int, np.integer)) or digits is None
     return f'<td class="number">{value:,}</td>' if whole else f'<td class="number">{value:,.{digits}f}</td>'
 
@@ -94,7 +95,7 @@ def table_html(
         lines.append(f"<tr>{names}{''.join(cell(v, digits.get(column, 3)) for column, v in zip(table.columns, values))}</tr>")
         before = labels
     numeric = [False]*table.index.nlevels + [pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]
-    heads = "".join(f'<th{" class=number" if right else ""}>{html.escape(name)}</th>' for name, right in zip(head, numeric))
+    heads = "".join(f"<th{' class=number' if right else ''}>{html.escape(name)}</th>" for name, right in zip(head, numeric))
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
 
 def embedded(
@@ -128,7 +129,7 @@ def picture_html(
     source = embedded("jpeg", lambda stream: image.save(stream, "JPEG", quality=80))
     return f'<figure class="picture{" true" if true else ""}"><img alt="{html.escape(str(name))}" title="{html.escape(str(name))}" src="{source}"><figcaption>{html.escape(note)}</figcaption></figure>'
 
-# %% ../nbs/04d_report.ipynb #31dc5743
+# %% ../nbs/04d_report.ipynb #a26cb818
 def row_html(
     caption: str,
     pictures: list, # of `picture_html`
@@ -164,7 +165,7 @@ def confusions_html(
     said = lambda image: "".join(f"<li>{html.escape(str(caption))}</li>" for caption in pairs.captions[pairs.image_of == image])
     lines = []
     for c in found.itertuples():
-        below = f"<p>costs {c.cost:.4f} of MRR, misleads {c.misled} of its image's captions; this one ranks it {c.rank}</p>"
+        below = f"<p>costs {c.cost:.4f} of MRR, by {c.misled} of the image's captions; this one has rank {c.rank}</p>"
         lines.append(f'<div class="confusion">{row_html(pairs.captions[c.caption], [], below)}'
                      f'{picture_html(folder, pairs.names[c.image], "true", True)}<ul>{said(c.image)}</ul>{picture_html(folder, pairs.names[c.instead], "in its place")}<ul>{said(c.instead)}</ul></div>')
     return "".join(lines)
@@ -179,15 +180,15 @@ def hubs_html(
     order = np.argsort(-counts, kind="stable")[:show]
     return f'<div class="strip">{"".join(picture_html(folder, names[image], f"in {counts[image]:,} lists") for image in order)}</div>'
 
-# %% ../nbs/04d_report.ipynb #8136542a
+# %% ../nbs/04d_report.ipynb #0ed00ea3
 STYLE = """
 :root { --ink: #1c1f23; --soft: #5b6169; --line: #dcdfe3; --blue: #0072B2; --true: #009E73; }
 * { box-sizing: border-box }
-body { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 64rem; color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
+body { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 64rem; color: var(--ink); font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
 h1 { margin: 0; font-size: 2.1rem; line-height: 1.2; letter-spacing: -.01em }
 h2 { margin: 3.2rem 0 .6rem; padding-top: .9rem; border-top: 1px solid var(--line); font-size: 1.35rem }
 h3 { margin: 1.8rem 0 .4rem; font-size: 1rem }
-p { max-width: 44rem; margin: .5rem 0 }
+p { max-width: 44rem; margin: .5rem 0 } p, q, li { text-wrap: pretty }
 .soft, figcaption, .said p { color: var(--soft); font-size: .86rem }
 a { color: var(--blue); text-decoration: none } a:hover { text-decoration: underline }
 nav ol { columns: 3 13rem; margin: 1rem 0; padding-left: 1.4rem }
@@ -195,20 +196,22 @@ dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); 
 dt { color: var(--soft); font-size: .86rem } dd { margin: 0; font-size: 1.9rem; font-variant-numeric: tabular-nums; line-height: 1.25 }
 .wide { overflow-x: auto; margin: .9rem 0 }
 table { border-collapse: collapse; font-size: .86rem; line-height: 1.35 }
-th, td { padding: .36rem .9rem .36rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th, td { padding: .36rem .8rem .36rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 thead th { color: var(--soft); font-weight: 500; vertical-align: bottom; border-bottom: 1.5px solid var(--ink) }
 tbody th { font-weight: 600; white-space: nowrap }
-.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+td { white-space: nowrap } td.long { white-space: normal; min-width: 14rem }
+.number { text-align: right; font-variant-numeric: tabular-nums }
 figure { margin: 0 } .plot { margin: 1.2rem 0 } .plot img { width: 100%; height: auto }
 .picture img { display: block; width: 100%; aspect-ratio: 1; object-fit: cover; outline: 1px solid var(--line) }
 .picture.true img { outline: 3px solid var(--true) } .picture figcaption { margin-top: .3rem; font-size: .76rem; overflow-wrap: anywhere }
 .row { display: grid; grid-template-columns: minmax(11rem, 1.9fr) repeat(6, 1fr); gap: .8rem; padding: .8rem 0; border-bottom: 1px solid var(--line); break-inside: avoid }
+:is(.row, .confusion):not(:has(+ div)) { border: 0 }
 .strip { display: grid; grid-template-columns: repeat(8, 1fr); gap: .8rem; margin: .8rem 0 }
 .confusion { display: grid; grid-template-columns: minmax(11rem, 1.6fr) 6.5rem 1.4fr 6.5rem 1.4fr; gap: .9rem; padding: .8rem 0; border-bottom: 1px solid var(--line); break-inside: avoid }
 .confusion .row { display: block; padding: 0; border: 0 } .confusion ul { margin: 0; padding-left: 1rem; font-size: .8rem; line-height: 1.35 }
 @media (max-width: 800px) { body { padding: 1.5rem 1rem } .said { grid-column: 1 / -1 } .row { grid-template-columns: repeat(6, 1fr); gap: .5rem } .strip { grid-template-columns: repeat(4, 1fr) }
   .confusion { grid-template-columns: 6.5rem 1fr 6.5rem 1fr } .confusion .row { grid-column: 1 / -1 } }
-@media print { body { padding: 0; max-width: none; font-size: 10pt } h2, h3 { break-after: avoid } .plot, tr { break-inside: avoid } .wide { overflow: visible } table { font-size: 7.5pt } th, td { padding-right: .5rem } a { color: inherit } }
+@media print { html { font-size: 10pt } body { padding: 0; max-width: none } h2, h3 { break-after: avoid } .plot, tr { break-inside: avoid } .wide { overflow: visible } table { font-size: 7.5pt } th, td { padding-right: .5rem } a { color: inherit } }
 """
 
 def page_html(
@@ -226,7 +229,7 @@ def page_html(
 
 def text(*lines) -> str: "Plain text as a paragraph."; return f"<p>{html.escape(' '.join(lines))}</p>"
 
-# %% ../nbs/04d_report.ipynb #d7259b6f
+# %% ../nbs/04d_report.ipynb #8a6f1021
 def sections_of_all(
     pairs: Pairs, split: Split, predictions: dict, checkpoints: dict, weights: dict, unseen: dict, costs, # as for `report`
     results: pd.DataFrame, # from `result_table`
@@ -236,7 +239,7 @@ def sections_of_all(
     found = {"Data": text(f"Text latents have {pairs.dims[0]:,} dims, image latents {pairs.dims[1]:,}. Captions are split by image: validation chose epochs and blends, unseen captions were looked at by no choice.")
              + table_html(data_facts(pairs, split), {"captions an image": 1, "words, median": None}) + f'<p class="soft">Fingerprint of the training data: {training_fingerprint(pairs, split)}</p>'}
     if checkpoints:
-        found["Recipes"] = text("The overfit gap is the MRR on as many training images less that on validation, both 1+99.") + table_html(recipe_table(checkpoints), {"lr": None, "seconds": 0})
+        found["Recipes"] = text("The overfit gap is the MRR on as many training images less that on validation, both 1+99.") + table_html(recipe_table(checkpoints), {"lr": None, "batch size": 0, "seconds": 0})
     if weights: found.setdefault("Recipes", ""); found["Recipes"] += "<h3>Blends</h3>" + text("Weight of each model's directions in the mean.") + table_html(pd.DataFrame(weights).T)
     found["Results"] = (text(f"Ranks among all {len(images):,} images of validation, 95 % bootstrap intervals by image; the other two protocols, 1+99 and blocks, have smaller galleries and are not comparable with it.",
                              "A blend's weights were chosen on validation, so its fair figure is the unseen one.")
@@ -267,13 +270,13 @@ def sections_of_best(
                     "colour is the rank (scale cividis), lines lead from the worst predictions to their images.")
         + "<h3>The gap between texts and images</h3>" + text("The modality gap is the distance between the centroids of captions and images on the unit sphere, from 0 to 2 (Liang et al. 2022). Before translation, texts are laid on the images' principal components,",
                "which knows no pairs. A contrastive loss need not close the gap: what ranks is that the own image is nearer than a random one.") + figure_html(plot_gap(before, prediction, gallery, target), f"Cosines before translation and after it, by {best}.") + table_html(gaps))
-    found["Distances"] = text("To the own and to a random other image, as directions. Cohen's d is the difference in standard deviations; the AUC is the chance that a prediction is nearer to its image than another is to a random one: 0.5 is none.") + table_html(distance_table(predictions, gallery, target), {"improvement %": 1})
+    found["Distances"] = text("To the own and to a random other image, as directions. Cohen's d is the difference in standard deviations; the AUC is the chance that a prediction is nearer to its image than another is to a random one, 0.5 where both are alike.") + table_html(distance_table(predictions, gallery, target), {"improvement %": 1})
     table = diagnosis(prediction, pairs, split.val)
     found["When it fails"] = (text(f"The captions of validation in parts of about equal size, by {best}. Near-duplicates are images as like the own one as the closest 1 % of all pairs; hubness counts in how many first tens, of other images' captions, the own image stands;",
                "density is its mean cosine with its ten nearest images.") + figure_html(plot_diagnosis(table), "MRR of each part with its 95 % interval by image; the dashed line is the MRR of all.") + table_html(table))
     found["Hubs"] = (text("N_10 counts in how many captions' first ten an image stands. A skewness well above 0 means hubs: few images in very many lists (Radovanović et al. 2010).") + table_html(hub_table(predictions, gallery), {"mean N_10": 1, "in no list %": 1})
         + f"<h3>The largest hubs of {html.escape(best)}</h3>" + hubs_html(hub_counts(prediction, gallery), pairs.names[images], folder))
-    found["Confusions that cost most"] = text("What MRR would gain if the image in its place were not there. The worst ones are hardly absurd: they are look-alikes at rank 2.") + confusions_html(confusions(prediction, pairs, split.val, 8), pairs, folder)
+    found["Confusions that cost most"] = text("The cost is what MRR would gain if the image in its place were not there: most where it stands alone before the true one, next to nothing where it is one of fifty.") + confusions_html(confusions(prediction, pairs, split.val, 8), pairs, folder)
     return found
 
 # %% ../nbs/04d_report.ipynb #55511cce
