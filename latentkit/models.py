@@ -570,17 +570,18 @@ class GeomAdapter(Translator, name="geom_adapter"):
         y = self.affine(x)
         return y + self.adapter(y)
 
-# %% ../nbs/01_models.ipynb #f88abc2c
+# %% ../nbs/01_models.ipynb #358eb423
 class CanonicalMLP(Translator, name="canonical_mlp"):
     "The canonical query, learned on, with a network beside it that begins at zero."
     def __init__(self, dx, dy,
         hidden=2048,             # units of each hidden layer
         layers=1,                # hidden layers
         dropout=0.5,             # behind each ReLU
+        input_dropout=0.,        # on the centred text, for both paths
         closed_form="canonical", # or another one; None: a random start
     ):
         super().__init__(dx, dy)
-        self.closed_form, self.affine = closed_form, nn.Linear(dx, dy)
+        self.closed_form, self.affine, self.input_dropout = closed_form, nn.Linear(dx, dy), Dropout(input_dropout)
         self.deep = hidden_layers(dx, dy, hidden, layers, dropout)
         self.register_buffer("mean", torch.zeros(dx))
 
@@ -597,5 +598,5 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.affine.bias.div_(length)
 
     def forward(self, x):
-        x = F.normalize(x) - self.mean
+        x = self.input_dropout(F.normalize(x) - self.mean)
         return direction(self.affine(x) + self.deep(x))

@@ -6,10 +6,10 @@
 __all__ = ['RECIPES', 'BIGJUMP', 'SAMPLERS', 'BAR', 'RETRAIN_IT', 'Recipe', 'get_recipe', 'changed', 'sampler',
            'shuffled_captions', 'shuffled_by_image', 'whole_images', 'images_by_captions', 'distinct_images',
            'CaptionMixer', 'learning_rate', 'make_optimiser', 'default_device', 'predict', 'mixed_dtype', 'Trainer',
-           'fit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches', 'training_fingerprint',
-           'measure', 'read_checkpoint', 'Checkpoint', 'load_or_fit']
+           'in_track', 'fit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches',
+           'training_fingerprint', 'measure', 'read_checkpoint', 'Checkpoint', 'load_or_fit']
 
-# %% ../nbs/02_train.ipynb #e034ca70
+# %% ../nbs/02_train.ipynb #ed87f679
 import copy, ctypes, io, math, pickle, sys, time, zipfile, zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,8 +24,9 @@ from .data import InputError, Pairs, Split, atomic, writable_folder
 from .losses import make_loss
 from .models import Translator, make_model
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
+from .words import Words, beside, fit_words
 
-# %% ../nbs/02_train.ipynb #580d92c1
+# %% ../nbs/02_train.ipynb #f0817a17
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides how a translator is trained."
@@ -43,7 +44,9 @@ class Recipe:
     sampler: str = "captions"# one of `SAMPLERS`
     sampler_options: dict = field(default_factory=dict)
     batch_size: int = 512    # captions
+    track: str = "latents"   # or "latents+words", see 00c_words
     mix: float = 0.          # share of captions that are moved towards another one of their image, see `CaptionMixer`
+    jitter: float = 0.       # most of the difference of two captions of another image that is added, see `CaptionMixer`
     ema: float = 0.          # decay of the average of the weights that is judged and kept; 0: the weights themselves
     epochs: int = 200        # 0: closed form, nothing to train
     patience: int = 20       # epochs without a better one; None: never stop early
@@ -54,7 +57,7 @@ class Recipe:
     file: str = None         # of the checkpoint; "<name>_best_model.pth" by default
 
     def __post_init__(self):
-        for key, fine, expected in ("batch_size", self.batch_size >= 1, "at least 1"), ("epochs", self.epochs >= 0, "0 or more"), ("mix", 0 <= self.mix <= 1, "from 0 to 1"), ("ema", 0 <= self.ema < 1, "from 0 to below 1"):
+        for key, fine, expected in ("batch_size", self.batch_size >= 1, "at least 1"), ("epochs", self.epochs >= 0, "0 or more"), ("mix", 0 <= self.mix <= 1, "from 0 to 1"), ("jitter", self.jitter >= 0, "0 or more"), ("ema", 0 <= self.ema < 1, "from 0 to below 1"):
             if not fine: raise InputError(f"recipe {self.name}", key, str(getattr(self, key)), expected, "Correct it.")
 
     @property
@@ -171,26 +174,40 @@ def distinct_images(image_of, batch_size, generator):
     "Every caption once, no two of an image in one batch."
     return images_by_captions(image_of, batch_size, generator, captions=1)
 
-# %% ../nbs/02_train.ipynb #255e2e19
+# %% ../nbs/02_train.ipynb #c5014aae
 class CaptionMixer:
-    "Text latents of training captions, some of them moved towards a mate."
+    "Text latents of training captions, moved towards a mate, and by what tells two captions of another image apart."
     def __init__(self,
         text: torch.Tensor,     # (n, Dx)
         image_of: torch.Tensor, # (n,) int64, on the CPU
-        share: float,           # of captions that are moved
+        share: float,           # of captions that are moved towards a mate
+        jitter=0.,              # most of such a difference that is added
     ):
-        self.text, self.share = text, share
+        self.text, self.share, self.jitter = text, share, jitter
         _, self.image, self.count = torch.unique(image_of, return_inverse=True, return_counts=True)
         self.order, self.first = self.image.argsort(stable=True), self.count.cumsum(0) - self.count
 
     def __call__(self,
         rows: torch.Tensor, # (B,) int64, on the CPU
     ) -> torch.Tensor: # (B, Dx)
-        "(1 - t) caption + t mate, t from 0 to 1/2; random numbers from torch's own state."
-        image, where = self.image[rows], self.text.device
-        mate = self.order[self.first[image] + (torch.rand(len(rows))*self.count[image]).long()]
-        t = .5*torch.rand(len(rows), 1)*(torch.rand(len(rows), 1) < self.share)
-        return torch.lerp(self.text[rows.to(where)], self.text[mate.to(where)], t.to(where))
+        "(1 - t) caption + t mate + s (other - other's mate), t from 0 to 1/2, s from 0 to `jitter`; random numbers from torch's own state."
+        where, x = self.text.device, self.text[rows.to(self.text.device)]
+        if self.share:
+            mate = self.mate(rows)
+            t = .5*torch.rand(len(rows), 1)*(torch.rand(len(rows), 1) < self.share)
+            x = torch.lerp(x, self.text[mate.to(where)], t.to(where))
+        if self.jitter:
+            other = torch.randint(len(self.image), (len(rows),))
+            difference = self.text[other.to(where)] - self.text[self.mate(other).to(where)]
+            x = torch.addcmul(x, difference, (self.jitter*torch.rand(len(rows), 1)).to(where))
+        return x
+
+    def mate(self,
+        rows: torch.Tensor, # (B,) int64
+    ) -> torch.Tensor: # (B,) int64
+        "A random caption of the same image, perhaps the caption itself."
+        image = self.image[rows]
+        return self.order[self.first[image] + (torch.rand(len(rows))*self.count[image]).long()]
 
 # %% ../nbs/02_train.ipynb #1ddb14b9
 def learning_rate(
@@ -287,7 +304,17 @@ class Trainer:
         decay = min(self.recipe.ema, self.step_number/(self.step_number + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-# %% ../nbs/02_train.ipynb #5568ac56
+# %% ../nbs/02_train.ipynb #b97d105e
+def in_track(
+    recipe: Recipe,
+    pairs: Pairs,
+    split: Split, # words are learned from its training captions
+) -> tuple: # `Pairs` whose text is what the recipe's track shows, and the `Words`, or None
+    "The pairs as a recipe sees them."
+    words = fit_words(recipe.track, pairs.captions[split.train])
+    return (pairs if words is None else replace(pairs, text=beside(pairs.text, pairs.captions, words), crc=None)), words
+
+# %% ../nbs/02_train.ipynb #275d0f2c
 def fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -300,6 +327,7 @@ def fit(
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite."
     device, began = torch.device(device or default_device()), time.perf_counter()
     keep_freed_memory()
+    given, (pairs, words) = pairs, in_track(recipe, pairs, split)
     text, image = torch.tensor(pairs.text[split.train], device=device), torch.tensor(np.asarray(pairs.image), device=device)
     image_of = torch.tensor(pairs.image_of[split.train])
     image_on = image_of.to(device)
@@ -310,7 +338,7 @@ def fit(
         model.start(text, image, image_on)
         loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
         average = copy.deepcopy(model) if recipe.ema else None
-        course, mixer = Course(recipe, judge, model, loss, pairs, split, average), CaptionMixer(text, image_of, recipe.mix) if recipe.mix else None
+        course, mixer = Course(recipe, judge, model, loss, pairs, split, average), CaptionMixer(text, image_of, recipe.mix, recipe.jitter) if recipe.mix or recipe.jitter else None
         seconds = [time.perf_counter() - began]
         if recipe.epochs:
             per_epoch = len(epoch_batches(recipe, image_of, 1))
@@ -333,7 +361,7 @@ def fit(
         model.load_state_dict(course.state)
         found = {"best_epoch": course.best, **measure(model, pairs, split)}
         if limit is not None and not course.done and len(course.history) <= recipe.epochs: found["limit"] = float(limit)
-    return Checkpoint(recipe, pairs.dims, course.state, training_fingerprint(pairs, split), found, course.history, seconds)
+    return Checkpoint(recipe, given.dims, course.state, training_fingerprint(given, split), found, course.history, seconds, words)
 
 # %% ../nbs/02_train.ipynb #d1892b3a
 class Course:
@@ -464,7 +492,7 @@ def read_checkpoint(
         raise InputError(path, "", f"keys {sorted(map(str, facts))[:8]}" if isinstance(facts, dict) else type(facts).__name__, f"keys {', '.join(wanted)}", RETRAIN_IT)
     return facts
 
-# %% ../nbs/02_train.ipynb #9124c3b5
+# %% ../nbs/02_train.ipynb #1fb098b1
 @dataclass
 class Checkpoint:
     "A trained translator and what is known about it."
@@ -475,13 +503,23 @@ class Checkpoint:
     metrics: dict            # best_epoch, val_mrr, train_mrr, gap and their protocol; limit, where time cut the training
     history: list            # one dict an epoch: epoch, loss, lr, mrr (by the recipe's monitor)
     seconds: list = None     # since the start, one an epoch; None where the log is missing
+    words: Words = None      # of the track latents+words
     version: str = __version__  # of latentkit
 
     def translator(self, device="cpu") -> Translator:
         "The trained translator, in evaluation mode."
-        model = make_model(self.recipe.model, *self.dims, **self.recipe.model_options)
+        dx = self.dims[0] + (0 if self.words is None else len(self.words.mean))
+        model = make_model(self.recipe.model, dx, self.dims[1], **self.recipe.model_options)
         model.load_state_dict(self.state)
         return model.to(device).eval()
+
+    def predict(self,
+        of,               # `Pairs` or `Queries`
+        rows=slice(None), # of their captions
+        device=None,      # CUDA where there is one
+    ) -> np.ndarray: # (rows, Dy) float32
+        "Image latents of captions, from their latents and, in the track latents+words, their words."
+        return predict(self.translator(device or default_device()), beside(of.text[rows], of.captions[rows], self.words))
 
     def save(self,
         path, # the .pth to write; the log goes beside it as .csv
@@ -489,7 +527,8 @@ class Checkpoint:
         "Write checkpoint and log, each whole or not at all."
         facts = {key: value for key, value in vars(self).items() if key != "seconds"}
         buffer = io.BytesIO() # saved under its own name, a file would carry that name inside
-        torch.save(facts | {"recipe": asdict(self.recipe), "dims": list(self.dims)}, buffer)
+        words = self.words and {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in vars(self.words).items()}
+        torch.save(facts | {"recipe": asdict(self.recipe), "dims": list(self.dims), "words": words}, buffer)
         with atomic(Path(path).with_suffix(".csv")) as temporary: self.log().to_csv(temporary, index=False)
         with atomic(path) as temporary: temporary.write_bytes(buffer.getvalue()) # last: where it is, all is
 
@@ -508,7 +547,8 @@ class Checkpoint:
         try: seconds = pd.read_csv(Path(path).with_suffix(".csv"))["seconds"].tolist()
         except (OSError, ValueError, KeyError): seconds = None # the log is only for the eye
         if seconds is not None and len(seconds) != len(facts["history"]): seconds = None
-        return cls(**facts | {"recipe": recipe, "dims": tuple(facts["dims"])}, seconds=seconds)
+        words = facts["words"] and Words(**{key: value.numpy() if torch.is_tensor(value) else value for key, value in facts["words"].items()})
+        return cls(**facts | {"recipe": recipe, "dims": tuple(facts["dims"]), "words": words}, seconds=seconds)
 
     def check(self,
         path,         # where it came from, for messages
