@@ -30,17 +30,17 @@ from .retrieval import full_ranks, ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text, sample_source
 from .train import Checkpoint, predict
 
-# %% ../nbs/04a_inspect.ipynb #9c9d73b2
+# %% ../nbs/04a_inspect.ipynb #ae1ebb2c
 def predicted(
     pairs: Pairs,
     predictions, # (Q, Dy) predicted image latents, `Predictions`, or a dict of either by name
     rows=None,   # (Q,) caption rows that were predicted; by default all, or `split_by_image(pairs.image_of).val`, whichever fits
-) -> tuple: # rows (Q,); name -> (Q, Dy)
+) -> tuple: # rows (Q,); name -> (Q, Dy) float32
     "What was predicted, by name; raises `InputError` where it does not fit `pairs` and `rows`."
     if isinstance(predictions, Predictions): predictions = {predictions.name: predictions}
     if not isinstance(predictions, dict): predictions = {"model": predictions}
     if not predictions: raise InputError("inspect", "predictions", "none", "at least one model's", "Predict first.")
-    parts = {str(name): np.asarray(p.val if isinstance(p, Predictions) else p) for name, p in predictions.items()}
+    parts = {str(name): np.ascontiguousarray(p.val if isinstance(p, Predictions) else p, np.float32) for name, p in predictions.items()}
     count = len(next(iter(parts.values())))
     if rows is None: rows = np.arange(len(pairs.text)) if count == len(pairs.text) else split_by_image(pairs.image_of).val
     for name, p in predictions.items():
