@@ -9,7 +9,7 @@ __all__ = ['TOP', 'CAPTIONS', 'PICTURES', 'SIDE', 'STYLE', 'WINDOW', 'VIEWS', 'S
            'picture_page', 'control', 'flowing', 'Controls', 'Chooser', 'Inspector', 'inspect', 'Blend', 'blends_of',
            'last_run', 'main']
 
-# %% ../nbs/04a_inspect.ipynb #f67a3cfa
+# %% ../nbs/04a_inspect.ipynb #460b9890
 import argparse, base64, io, json, os, sys, tempfile
 from functools import lru_cache
 from html import escape
@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from scipy.optimize import nnls
 
-from .analysis import GREY, PALETTE, RIGHT, picture
+from .analysis import PALETTE, RIGHT, picture
 from .data import InputError, Pairs, atomic, find_data, read_pairs, split_by_image, writable_folder
 from .ensemble import Predictions, blend, read_latents
 from .filter import MARKS, read_marks, subset, suspicion
@@ -197,7 +197,7 @@ def ask(
     if latent.shape != (1, seen.pairs.dims[0]): raise InputError("any text", "encoder", f"shape {latent.shape}", f"{(1, seen.pairs.dims[0])}", "Pass the encoder that made the captions' latents.")
     return seen.similarity(predict(seen.models[name], latent)[0])
 
-# %% ../nbs/04a_inspect.ipynb #bb909173
+# %% ../nbs/04a_inspect.ipynb #ded68a80
 class Marks:
     "Captions marked by hand, in a CSV."
     def __init__(self,
@@ -217,14 +217,16 @@ class Marks:
     ):
         "Mark a caption, and remember how it was."
         self.load()
-        self.done.append((row, self.mark[row]))
+        before = self.mark[row]
         self.write(row, mark)
+        self.done.append((row, before))
 
     def undo(self):
         "Take the last mark back; the row it was about, None where there is nothing to undo."
         if not self.done: return None
-        row, mark = self.done.pop()
+        row, mark = self.done[-1]
         self.write(row, mark)
+        self.done.pop()
         return row
 
     def write(self, row, mark):
@@ -262,7 +264,7 @@ def figure(
     title = escape("\n".join([name, *[hint]*bool(hint), *captions]))
     return f'<figure class="{"lk-own" if own else ""}" title="{title}"><img src="{thumbnail(seen.folder, name)}" alt="{escape(name)}"><figcaption>{label}</figcaption></figure>'
 
-# %% ../nbs/04a_inspect.ipynb #b070b1cc
+# %% ../nbs/04a_inspect.ipynb #d1b9393f
 STYLE = f"""<style>
 .lk {{ font-size: 14px; line-height: 1.4; color: var(--jp-ui-font-color1, inherit); padding: 2px 4px 12px; }}
 .lk h3 {{ font-size: 19px; line-height: 1.3; font-weight: 600; margin: 0 0 4px; overflow-wrap: anywhere; }}
@@ -280,7 +282,7 @@ STYLE = f"""<style>
 .lk-top {{ display: flex; gap: 16px; align-items: flex-start; margin-bottom: 14px; }}
 .lk table {{ border-collapse: collapse; margin: 4px 0 16px; }}
 .lk td, .lk th {{ padding: 3px 14px 3px 0; text-align: left; vertical-align: middle; overflow-wrap: anywhere; border-bottom: 1px solid rgba(128, 128, 128, .25); }}
-.lk td.lk-n, .lk th.lk-n {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.lk td.lk-n, .lk th.lk-n {{ text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: normal; }}
 .lk td img {{ height: 44px; width: 44px; object-fit: cover; display: block; border-radius: 2px; }}
 .lk-better {{ color: {PALETTE[0]}; }} .lk-worse {{ color: {PALETTE[3]}; }}
 .lk-mark {{ border: 1px solid {PALETTE[3]}; border-radius: 3px; padding: 0 6px; font-size: 12.5px; }}
@@ -370,22 +372,23 @@ def text_page(
         head = f'<div class="lk-top">{figure(seen, own, "own picture", own=True)}<div>{head}<p><small>from: {escape(seen.captions[caption])}</small></p><p>rank of its picture, changed by the edit: {", ".join(moves)}</p></div></div>'
     return head + retrieved(seen, similarities, k, own)
 
-# %% ../nbs/04a_inspect.ipynb #b23fcdb1
+# %% ../nbs/04a_inspect.ipynb #c39ea699
 def picture_page(
     seen: Inspection,
     image: int,
     name: str, # of the model
     k: int,    # lines of the list of captions
 ) -> str: # HTML
-    "A picture, how often it stands among the first ten, its own captions, and those of others that it steals."
+    "A picture, how often it stands among the first ten, its own captions, and those of others that find it."
     hubs, ranks = seen.hubs[name], seen.ranks[name]
     captions, place, stolen = reached_by(seen, name, image)
-    head = (f'<div class="lk-top">{figure(seen, image, "")}<div><h3>{escape(seen.names[image])}</h3><p>{escape(name)}: in <b>{hubs[image]:,}</b> of {len(ranks):,} top-ten lists '
-            f'({hubs[image]/max(hubs.mean(), 1e-9):.1f} times the mean); it stands before the own picture of <b>{stolen.sum():,}</b> captions.</p></div></div>')
+    head = (f'<div class="lk-top">{figure(seen, image, "")}<div><h3>{escape(seen.names[image])}</h3><p>{escape(name)}: in <b>{hubs[image]:,}</b> of {len(ranks):,} top-ten lists, '
+            f'{hubs[image]/hubs.mean():.1f} times the mean; it stands before the own picture of <b>{stolen.sum():,}</b> captions.</p></div></div>')
     own = [[escape(seen.captions[c]), f"{ranks[c]:,g}"] for c in seen.captions_of(image)]
-    thief = [[f"{p}", escape(seen.captions[c]), f'<img src="{thumbnail(seen.folder, seen.names[seen.target[c]])}" alt="{escape(seen.names[seen.target[c]])}">', f"{ranks[c]:,g}"] for c, p in list(zip(captions[stolen], place[stolen]))[:k]]
-    title = f"<h4>Captions of others that it steals{f': the first {k}' if stolen.sum() > k else ''}</h4>" if thief else "<p>It steals no caption.</p>"
-    return head + "<h4>Its own captions</h4>" + table(["caption", "rank of this picture#"], own) + title + table(["its place#", "caption", "own picture", "rank of the own picture#"], thief)
+    others = [[f"{p}", escape(seen.captions[c]), f'<img src="{thumbnail(seen.folder, seen.names[seen.target[c]])}" alt="{escape(seen.names[seen.target[c]])}">', f"{ranks[c]:,g}", '<span class="lk-worse">stolen</span>' if lost else ""]
+              for c, p, lost in zip(captions, place, stolen) if seen.target[c] != image]
+    title = f"Captions of others that have it in their top ten: {len(others):,}" + (f", of which the first {k}" if len(others) > k else "")
+    return head + "<h4>Its own captions</h4>" + table(["caption", "rank of this picture#"], own) + f"<h4>{title}</h4>" + table(["its place#", "caption", "own picture", "rank of the own picture#", ""], others[:k])
 
 # %% ../nbs/04a_inspect.ipynb #a8211bb8
 WINDOW = 100 # entries in the list at a time
@@ -485,7 +488,7 @@ class Chooser(Controls):
         if self.kind == "caption" and entry != self.at["caption"]: self.text.value = self.seen.captions[entry]
         self.at[self.kind] = entry
 
-# %% ../nbs/04a_inspect.ipynb #0fc16c2a
+# %% ../nbs/04a_inspect.ipynb #fbcc3fe9
 class Inspector(Chooser):
     "The app."
     def __init__(self,
@@ -521,7 +524,7 @@ class Inspector(Chooser):
         if mark == "undo": row = self.marks.undo()
         else: self.marks.put(row, "" if self.marks.mark[row] == mark else mark)
         count = np.count_nonzero(self.marks.mark != "")
-        self.told.value = "<small>nothing to undo</small>" if row is None else f"<small>caption {self.seen.pairs.ids[row]}: {self.marks.mark[row] or 'no mark'}; {count} in {escape(str(self.marks.path))}</small>"
+        self.told.value = "<small>nothing to undo</small>" if row is None else f'<div style="font-size: 11px; line-height: 1.4; overflow-wrap: anywhere">caption {self.seen.pairs.ids[row]}: {self.marks.mark[row] or "no mark"}; {count} marked in {escape(str(self.marks.path))}</div>'
 
     def content(self) -> str: # HTML
         "The page."
@@ -556,7 +559,7 @@ def inspect(
     "See what captions retrieve, and mark those that are wrong; raises `InputError` for what does not fit together."
     return Inspector(Inspection(pairs, predictions, rows, suspects, folder, models, encoder), Marks(marks, pairs), k)
 
-# %% ../nbs/04a_inspect.ipynb #e700904a
+# %% ../nbs/04a_inspect.ipynb #867105ed
 class Blend(torch.nn.Module):
     "Translators as one, by the weighted mean of their directions."
     def __init__(self,
@@ -593,7 +596,9 @@ def last_run(
     predictions, models = {name: latents for name, (latents, _) in found.items()}, {}
     for path in sorted((out/"checkpoints").glob("*.pth")):
         checkpoint = Checkpoint.load(path)
-        if checkpoint.recipe.name in predictions and checkpoint.dims == pairs.dims: models[checkpoint.recipe.name] = checkpoint.translator()
+        if checkpoint.recipe.name not in predictions: continue
+        checkpoint.check(path, pairs, split)
+        models[checkpoint.recipe.name] = checkpoint.translator()
     images, target = pairs.gallery(split.val)
     predictions = dict(sorted(predictions.items(), key=lambda item: -(1/full_ranks(item[1], pairs.image[images], target)).mean())) # the best one first
     doubt = suspicion(next(iter(predictions.values())), subset(pairs, np.isin(np.arange(len(pairs.text)), split.val)))
