@@ -54,7 +54,7 @@ seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [R
 	@$(BIN)/python -m latentkit.seeds $(if $(TEAM_D),--team-d,"$(RECIPE)" --seeds $(SEEDS)) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
-	@$(BIN)/python -m pytest -q tests
+	@$(BIN)/python -m pytest -q -rs tests
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs

@@ -50,7 +50,7 @@ def predicted(
             raise InputError("inspect", f"predictions of {name}", "captions of other images", "those of rows", "Were they made for other data, or for another split?")
     return np.asarray(rows), parts
 
-# %% ../nbs/04a_inspect.ipynb #a69250a9
+# %% ../nbs/04a_inspect.ipynb #cc2c46b2
 def read_suspects(
     suspects,     # a filter's CSV; or a table as `suspicion` gives it, or scores (N,), one a caption, NaN where it was not scored
     pairs: Pairs,
@@ -63,7 +63,7 @@ def read_suspects(
     try: table = pd.read_csv(suspects, encoding="utf-8-sig").set_index("id")
     except (OSError, ValueError, KeyError) as error: raise InputError(suspects, "", f"a file that cannot be read ({error})", "a filter's CSV, with a column id", "Check the path.") from None
     if table.index.has_duplicates or not table.index.isin(pairs.ids).all(): raise InputError(suspects, "id", "ids that are unknown or stand twice", "the ids of captions, each once", "Is it the list of another training file?")
-    if "suspect" in table: table = table[table.suspect]
+    if "suspect" in table: table = table[table.suspect.astype(str) == "True"]
     return read_suspects(table.assign(score=table["score"] if "score" in table else 0.).reindex(pairs.ids), pairs)
 
 # %% ../nbs/04a_inspect.ipynb #afd0a314
@@ -305,7 +305,7 @@ def table(
     row = lambda tag, cells: "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells)) + "</tr>"
     return f'<table>{row("th", [title.rstrip("#") for title in head])}{"".join(row("td", cells) for cells in lines)}</table>' if lines else ""
 
-# %% ../nbs/04a_inspect.ipynb #f0bd0405
+# %% ../nbs/04a_inspect.ipynb #579fb40d
 def strip(
     seen: Inspection,
     name: str,              # HTML, what the strip is about
@@ -368,7 +368,7 @@ def text_page(
     own = None if caption is None else seen.target[caption]
     head = f"<h3>{escape(text)}</h3>"
     if caption is not None:
-        moves = [f"{escape(name)} {change(seen.ranks[name][caption], seen.rank(ask(seen, name, text), own))}" for name in names]
+        moves = [f"{escape(name)} {change(seen.ranks[name][caption], seen.rank(similarity, own))}" for name, similarity in zip(names, similarities.values())]
         head = f'<div class="lk-top">{figure(seen, own, "own picture", own=True)}<div>{head}<p><small>from: {escape(seen.captions[caption])}</small></p><p>rank of its picture, changed by the edit: {", ".join(moves)}</p></div></div>'
     return head + retrieved(seen, similarities, k, own)
 
@@ -488,7 +488,7 @@ class Chooser(Controls):
         if self.kind == "caption" and entry != self.at["caption"]: self.text.value = self.seen.captions[entry]
         self.at[self.kind] = entry
 
-# %% ../nbs/04a_inspect.ipynb #fbcc3fe9
+# %% ../nbs/04a_inspect.ipynb #7d65fa39
 class Inspector(Chooser):
     "The app."
     def __init__(self,
@@ -541,7 +541,7 @@ class Inspector(Chooser):
         self.k.description = "Pictures" if self.kind == "caption" else "Captions"
         mark = "" if self.at["caption"] is None else self.marks.mark[self.seen.rows[self.at["caption"]]]
         for name, button in self.buttons.items():
-            button.disabled = self.kind == "picture"
+            button.disabled = self.kind == "picture" or not len(self.listed)
             button.style.button_color = {"wrong": PALETTE[3], "doubtful": PALETTE[1]}[name] if name == mark else None
 
 # %% ../nbs/04a_inspect.ipynb #0e9a1ceb
@@ -605,7 +605,7 @@ def last_run(
     doubt.index = split.val
     return inspect(pairs, predictions, split.val, source.images, doubt.reindex(range(len(pairs.text))), models | blends_of(models, predictions), marks=out/"marks.csv")
 
-# %% ../nbs/04a_inspect.ipynb #5672719c
+# %% ../nbs/04a_inspect.ipynb #9dc5d1b8
 PAGE = """{%- extends 'voila/templates/lab/index.html.j2' -%}
 {% import "spinner.macro.html.j2" as spinner %}
 {%- block notebook_css -%}{{ resources.include_js("static/voila-style.js") }}{{ spinner.css() }}{{ super.super() }}{%- endblock -%}
@@ -621,23 +621,22 @@ def main(
     parser.add_argument("--port", type=int, default=8866, help="of the address http://localhost:8866")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     options = parser.parse_args(arguments)
-    out, data = str(Path(options.out).resolve()), options.data and str(Path(options.data).resolve())
     try:
         try: from voila.app import Voila
         except ImportError as error: raise InputError("make inspect", "voila", str(error), "the package voila", "Install it: pip install voila.") from None
-        last_run(out, data) # so that what is missing is said here, not in the browser
+        last_run(options.out, options.data) # so that what is missing is said here, not in the browser
     except InputError as error: sys.exit(str(error))
     with tempfile.TemporaryDirectory() as folder:
         template = writable_folder(Path(folder)/"voila"/"templates"/"latentkit")
         (template/"conf.json").write_text('{"base_template": "lab"}')
         (template/"index.html.j2").write_text(PAGE)
-        cell = {"cell_type": "code", "id": "app", "execution_count": None, "metadata": {}, "outputs": [], "source": f"from latentkit.inspect_ui import last_run\nlast_run({out!r}, {data!r})"}
+        cell = {"cell_type": "code", "id": "app", "execution_count": None, "metadata": {}, "outputs": [], "source": f"import os; os.chdir({os.getcwd()!r})\nfrom latentkit.inspect_ui import last_run\nlast_run({options.out!r}, {options.data!r})"}
         kernel = {"display_name": "python3", "language": "python", "name": "python3"}
         path = Path(folder)/"latentkit.ipynb"
         path.write_text(json.dumps({"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}))
         os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, os.environ.get("JUPYTER_PATH", "")]).rstrip(os.pathsep)
-        print(f"Serving {out} at http://localhost:{options.port} (stop with Ctrl+C)", flush=True)
-        Voila.launch_instance([str(path), f"--port={options.port}", "--template=latentkit", "--Voila.log_level=ERROR", *["--no-browser"]*options.no_browser])
+        print(f"Serving {options.out} at http://localhost:{options.port} (stop with Ctrl+C)", flush=True)
+        Voila.launch_instance([str(path), f"--port={options.port}", "--Voila.port_retries=0", "--template=latentkit", "--Voila.log_level=ERROR", *["--no-browser"]*options.no_browser])
 
 # %% ../nbs/04a_inspect.ipynb #cc790eb0
 #| eval: false
