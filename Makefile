@@ -11,6 +11,7 @@ TRIALS  ?= 50
 METHOD  ?= random
 SPACE   ?=
 SEEDS   ?= 0 1 2 3 4 5
+PORT    ?= 8866
 
 SHELL := bash
 
@@ -22,7 +23,7 @@ empty :=
 space := $(empty) $(empty)
 NAMES := $(if $(RECIPES),[$(subst $(space),$(comma) ,$(strip $(RECIPES)))])
 
-.PHONY: run compare search seeds test lab wheel readme clean help
+.PHONY: run compare inspect search seeds test lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
@@ -43,6 +44,9 @@ compare: $(READY) ## train all recipes for MINUTES each and compare them: make c
 	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/compare/compare.ipynb"
 	@echo "Done: open $(OUT)/compare/compare.html; the table is $(OUT)/compare/compare.csv"
 
+inspect: $(READY) ## see what captions retrieve, in the browser, on what the last run has left: make inspect [DATA=folder] [OUT=folder] [PORT=8866]
+	@$(BIN)/python -m latentkit.inspect_ui --out "$(OUT)" $(if $(DATA),--data "$(DATA)") --port $(PORT)
+
 search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(BIN)/python -m latentkit.search "$(RECIPE)" $(if $(SPACE),--space $(SPACE)) --trials $(TRIALS) --method $(METHOD) $(if $(DATA),--data "$(DATA)") --out "$(OUT)/search" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
@@ -50,7 +54,7 @@ seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [R
 	@$(BIN)/python -m latentkit.seeds $(if $(TEAM_D),--team-d,"$(RECIPE)" --seeds $(SEEDS)) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
-	@$(BIN)/python -m pytest -q tests
+	@$(BIN)/python -m pytest -q -rs tests
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs
