@@ -9,8 +9,9 @@ __all__ = ['TOP', 'CAPTIONS', 'PICTURES', 'SIDE', 'STYLE', 'WINDOW', 'VIEWS', 'S
            'picture_page', 'control', 'flowing', 'Controls', 'Chooser', 'Inspector', 'inspect', 'Blend', 'blends_of',
            'last_run', 'main']
 
-# %% ../nbs/04a_inspect.ipynb #460b9890
+# %% ../nbs/04a_inspect.ipynb #b5742fb7
 import argparse, base64, io, json, os, sys, tempfile
+from dataclasses import dataclass
 from functools import lru_cache
 from html import escape
 from pathlib import Path
@@ -23,12 +24,12 @@ import torch
 from scipy.optimize import nnls
 
 from .analysis import PALETTE, RIGHT, picture
-from .data import InputError, Pairs, atomic, find_data, read_pairs, split_by_image, writable_folder
+from .data import InputError, Pairs, Queries, atomic, find_data, read_pairs, split_by_image, writable_folder
 from .ensemble import Predictions, blend, read_latents
 from .filter import MARKS, read_marks, subset, suspicion
 from .retrieval import full_ranks, ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text, sample_source
-from .train import Checkpoint, predict
+from .train import Checkpoint
 
 # %% ../nbs/04a_inspect.ipynb #ae1ebb2c
 def predicted(
@@ -81,7 +82,7 @@ def ranks_and_top(
         ranks.append(ranks_in(similarity, target[rows])) # last: it overwrites
     return torch.cat(ranks).numpy(), torch.cat(top).numpy()
 
-# %% ../nbs/04a_inspect.ipynb #efc42dce
+# %% ../nbs/04a_inspect.ipynb #300af15c
 CAPTIONS = {"as in the file": "file", "worst first": "worst", "best first": "best", "at random": "random", "between two ranks": "between",
             "where the two models disagree": "disagree", "suspect to a filter": "suspect", "marked": "marked"}
 PICTURES = {"hubs first": "hubs", "in no top ten": "never", "nearest to the caption": "near", "as in the file": "file"}
@@ -94,7 +95,7 @@ class Inspection:
         rows=None,     # as for `predicted`
         suspects=None, # as for `read_suspects`
         folder=None,   # of pictures
-        models=None,   # name -> Translator, for texts that are typed
+        models=None,   # name -> `Checkpoint` or `Blend`, for texts that are typed
         encoder=None,  # list of str -> (n, Dx) text latents; the sample's own where it made these pairs
     ):
         self.pairs, self.folder, self.models = pairs, folder, models or {}
@@ -183,19 +184,19 @@ def reached_by(
     captions, place = captions[order], place[order] + 1
     return captions, place, (seen.target[captions] != image) & (seen.ranks[name][captions] > place)
 
-# %% ../nbs/04a_inspect.ipynb #e1be97d5
+# %% ../nbs/04a_inspect.ipynb #11e30440
 def ask(
     seen: Inspection,
     name: str, # of the model
     text: str,
 ) -> np.ndarray: # (G,) cosines
-    "How near a typed text comes to every picture; raises `InputError` where encoder or translator is missing, or the encoder fails."
-    if seen.encoder is None: raise InputError("any text", "encoder", "none", "the function that made the text latents", "Pass it: inspect(..., encoder=function from a list of str to (n, Dx), models={name: translator}).")
-    if name not in seen.models: raise InputError("any text", f"model {name}", f"translators of {', '.join(seen.models) or 'no model'}", "its translator", "Choose one of them, or pass it: inspect(..., models={name: translator}).")
+    "How near a typed text comes to every picture; raises `InputError` where encoder or checkpoint is missing, or the encoder fails."
+    if seen.encoder is None: raise InputError("any text", "encoder", "none", "the function that made the text latents", "Pass it: inspect(..., encoder=function from a list of str to (n, Dx), models={name: checkpoint}).")
+    if name not in seen.models: raise InputError("any text", f"model {name}", f"checkpoints of {', '.join(seen.models) or 'no model'}", "its checkpoint", "Choose one of them, or pass it: inspect(..., models={name: checkpoint}).")
     try: latent = np.asarray(seen.encoder([text]), np.float32)
     except Exception as error: raise InputError("any text", "encoder", f"{type(error).__name__}: {error}", "text latents", "Mend the function that was passed as encoder.") from error
     if latent.shape != (1, seen.pairs.dims[0]): raise InputError("any text", "encoder", f"shape {latent.shape}", f"{(1, seen.pairs.dims[0])}", "Pass the encoder that made the captions' latents.")
-    return seen.similarity(predict(seen.models[name], latent)[0])
+    return seen.similarity(seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0])
 
 # %% ../nbs/04a_inspect.ipynb #ded68a80
 class Marks:
@@ -544,14 +545,14 @@ class Inspector(Chooser):
             button.disabled = self.kind == "picture" or not len(self.listed)
             button.style.button_color = {"wrong": PALETTE[3], "doubtful": PALETTE[1]}[name] if name == mark else None
 
-# %% ../nbs/04a_inspect.ipynb #0e9a1ceb
+# %% ../nbs/04a_inspect.ipynb #bbb6f6f0
 def inspect(
     pairs: Pairs,
     predictions,       # (Q, Dy) predicted image latents, `Predictions`, or a dict of either by name, such as models and blends
     rows=None,         # (Q,) caption rows that were predicted; by default all, or the validation ones, whichever fits
     folder=None,       # of pictures
     suspects=None,     # a filter's CSV, its table, or scores (N,), low is suspect
-    models=None,       # name -> Translator, for texts that are typed
+    models=None,       # name -> `Checkpoint` or `Blend`, for texts that are typed
     encoder=None,      # list of str -> (n, Dx) text latents; the sample's own where it made these pairs
     marks="marks.csv", # where captions that are marked are noted, for `filter.read_marks`
     k=8,               # pictures to begin with
@@ -559,20 +560,17 @@ def inspect(
     "See what captions retrieve, and mark those that are wrong; raises `InputError` for what does not fit together."
     return Inspector(Inspection(pairs, predictions, rows, suspects, folder, models, encoder), Marks(marks, pairs), k)
 
-# %% ../nbs/04a_inspect.ipynb #867105ed
-class Blend(torch.nn.Module):
-    "Translators as one, by the weighted mean of their directions."
-    def __init__(self,
-        models: list, # of K Translators
-        weights,      # (K,)
-    ):
-        super().__init__()
-        self.models, self.weights = torch.nn.ModuleList(models), weights
+# %% ../nbs/04a_inspect.ipynb #133561e5
+@dataclass
+class Blend:
+    "Checkpoints as one, by the weighted mean of their directions."
+    models: list # of K `Checkpoint`
+    weights: np.ndarray # (K,)
 
-    def forward(self, text): return torch.from_numpy(blend([model(text) for model in self.models], self.weights))
+    def predict(self, of): return blend([model.predict(of) for model in self.models], self.weights)
 
 def blends_of(
-    models: dict,      # name -> Translator
+    models: dict,      # name -> `Checkpoint`
     predictions: dict, # name -> (Q, Dy), of the models and of their blends
 ) -> dict: # name -> Blend
     "The blends among some predictions: those that a weighted mean of the models' gives."
@@ -598,7 +596,7 @@ def last_run(
         checkpoint = Checkpoint.load(path)
         if checkpoint.recipe.name not in predictions: continue
         checkpoint.check(path, pairs, split)
-        models[checkpoint.recipe.name] = checkpoint.translator()
+        models[checkpoint.recipe.name] = checkpoint
     images, target = pairs.gallery(split.val)
     predictions = dict(sorted(predictions.items(), key=lambda item: -(1/full_ranks(item[1], pairs.image[images], target)).mean())) # the best one first
     doubt = suspicion(next(iter(predictions.values())), subset(pairs, np.isin(np.arange(len(pairs.text)), split.val)))

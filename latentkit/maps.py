@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['untranslated', 'modality_gap', 'plot_gap', 'plane', 'plot_map']
 
-# %% ../nbs/04c_maps.ipynb #974d5323
+# %% ../nbs/04c_maps.ipynb #90807d02
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm
@@ -13,16 +13,16 @@ from matplotlib.colors import LogNorm
 from .analysis import GREY, PALETTE, RIGHT, axes_for, one_an_image
 from .data import InputError, Pairs, Split
 from .retrieval import full_ranks, unit
-from .train import fit, get_recipe, predict
+from .train import fit, get_recipe
 
-# %% ../nbs/04c_maps.ipynb #f2d4561b
+# %% ../nbs/04c_maps.ipynb #ba209dd8
 def untranslated(
     pairs: Pairs,
     split: Split,
     rows,         # (Q,) caption rows
 ) -> np.ndarray: # (Q, Dy) float32
     "Text latents in the images' space without any knowledge of pairs: principal components laid on principal components."
-    return predict(fit(get_recipe("pca_cosine"), pairs, split, "cpu", progress=False).translator(), pairs.text[rows])
+    return fit(get_recipe("pca_cosine"), pairs, split, "cpu", progress=False).predict(pairs, rows, "cpu")
 
 # %% ../nbs/04c_maps.ipynb #845df8d4
 def modality_gap(
