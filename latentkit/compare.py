@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Comparison', 'compare', 'better_table', 'plot_compare']
 
-# %% ../nbs/04b_compare.ipynb #7628f489
+# %% ../nbs/04b_compare.ipynb #1716a4c7
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,9 @@ import pandas as pd
 from .analysis import GREY, PALETTE, axes_for, efficiency
 from .data import InputError, Pairs, Split, atomic
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
-from .train import changed, load_or_fit, predict
+from .train import changed, load_or_fit
 
-# %% ../nbs/04b_compare.ipynb #1e1fcf2e
+# %% ../nbs/04b_compare.ipynb #9f531707
 @dataclass(frozen=True, eq=False)
 class Comparison:
     "What `compare` found, best recipe first."
@@ -46,7 +46,7 @@ def compare(
     for recipe in recipes:
         checkpoint = load_or_fit(recipe, pairs, split, Path(folder)/f"{minutes:g} min", retrain, device, progress, limit=60*minutes)
         name, models[recipe.name], logs[recipe.name] = recipe.name, checkpoint.translator(), checkpoint.log()
-        prediction = predict(models[name], pairs.text[split.test])
+        prediction = checkpoint.predict(pairs, split.test)
         by = {protocol: protocol_ranks(prediction, pairs.image[images], target, protocol) for protocol in PROTOCOLS if protocol != "1+99" or len(images) > 100}
         found = {protocol: scores_of(r, target, protocol, len(images)) for protocol, r in by.items()}
         ranks[name], history = by["full"], checkpoint.history

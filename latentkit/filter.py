@@ -6,7 +6,7 @@
 __all__ = ['CLIP', 'MARKS', 'subset', 'out_of_fold', 'suspicion', 'lowest', 'load_clip', 'find_pictures', 'open_picture',
            'clip_scores', 'read_marks', 'write_filtered']
 
-# %% ../nbs/00b_filter.ipynb #7d93e8e8
+# %% ../nbs/00b_filter.ipynb #828fc2ee
 import sys
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from .data import InputError, Pairs, Split, atomic, match_names, write_pairs, writable_folder
 from .retrieval import ranks_in, similarity_blocks, unit
-from .train import Recipe, default_device, fit, get_recipe, predict
+from .train import Recipe, default_device, fit, get_recipe
 
 # %% ../nbs/00b_filter.ipynb #1da960f3
 def subset(
@@ -32,7 +32,7 @@ def subset(
     images, image_of = np.unique(pairs.image_of[keep], return_inverse=True)
     return Pairs(pairs.text[keep], pairs.image[images], image_of, pairs.ids[keep], pairs.captions[keep], pairs.names[images])
 
-# %% ../nbs/00b_filter.ipynb #681552d0
+# %% ../nbs/00b_filter.ipynb #b953ac03
 def out_of_fold(
     pairs: Pairs,
     recipe="A-rmlpa", # a `Recipe`, or the name of one; closed forms such as "ridge" take seconds
@@ -53,8 +53,7 @@ def out_of_fold(
         known = np.random.default_rng(seed).permutation(known)
         choosing = min(max(1, round(val*len(known))), len(known)-1)
         split = Split(rows_of(known[choosing:]), rows_of(known[:choosing]), rows_of(held))
-        translator = fit(recipe, pairs, split, device, progress).translator(device or default_device())
-        prediction[split.test] = predict(translator, pairs.text[split.test])
+        prediction[split.test] = fit(recipe, pairs, split, device, progress).predict(pairs, split.test, device)
     return prediction
 
 # %% ../nbs/00b_filter.ipynb #2e5877e7

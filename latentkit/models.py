@@ -201,7 +201,7 @@ class WhitenedProcrustes(Affine, name="whitened_procrustes"):
         rotation = procrustes(white_x @ m.xy @ white_y)
         self.set(matrix_power(m.yy, .5, self.eps) @ rotation.T @ white_x, m)
 
-# %% ../nbs/01_models.ipynb #ca611247
+# %% ../nbs/01_models.ipynb #d7c399b7
 RIDGES_X, RIDGES_Y, POWERS = (.01, .03, .1, .3, 1.), (.1, .3, 1., 3., 10.), (1., 1.25, 1.5, 2.)
 
 class Eigenbasis:
@@ -210,7 +210,7 @@ class Eigenbasis:
         self.m = m
         (lx, self.vx), (ly, self.vy) = torch.linalg.eigh(m.xx), torch.linalg.eigh(m.yy)
         self.lx, self.ly = lx.clamp(min=0), ly.clamp(min=0)
-        self.cross = self.vx.T @ m.xy @ self.vy
+        self.cross, self.factored = self.vx.T @ m.xy @ self.vy, None # the ridges whose `svd` is kept
 
     def core(self,
         ridge_x: float, # in units of the mean eigenvalue
@@ -221,7 +221,8 @@ class Eigenbasis:
         wx, wy = (self.lx + ridge_x*self.lx.mean())**-.5, (self.ly + ridge_y*self.ly.mean())**-.5
         middle = wx[:, None]*self.cross*wy
         if power != 1:
-            u, s, vt = torch.linalg.svd(middle, full_matrices=False)
+            if (ridge_x, ridge_y) != self.factored: self.factored, self.svd = (ridge_x, ridge_y), torch.linalg.svd(middle, full_matrices=False)
+            u, s, vt = self.svd
             middle = (u*s**power) @ vt
         return wx[:, None]*middle*wy
 
@@ -307,7 +308,7 @@ class CanonicalRFF(Canonical, name="canonical_rff"):
         self.phase.copy_(2*math.pi*torch.rand(self.phase.shape, generator=generator))
         super().start(text, image, image_of)
 
-# %% ../nbs/01_models.ipynb #5b72534b
+# %% ../nbs/01_models.ipynb #e4b7dae5
 def zero(layer: nn.Linear) -> nn.Linear:
     "The layer, with all of its parameters 0."
     nn.init.zeros_(layer.weight)
@@ -326,7 +327,7 @@ def start_affine(
     "Set a linear layer to a closed form's solution; raises `InputError` for a model that is no affine map of what the layer sees."
     known = [n for n, m in MODELS.items() if issubclass(m, Affine) and n != "canonical_rff"]
     if name not in known: raise InputError("model option closed_form", "", repr(name), f"one of {', '.join(known)}", "Choose one of them.")
-    closed = make_model(name, layer.in_features, layer.out_features, **{"normalise": False} if name == "canonical" else {}).to(text.device)
+    closed = make_model(name, layer.in_features, layer.out_features, **{"normalise": False, "power": 1.} if name == "canonical" else {}).to(text.device)
     closed.start(text, image, image_of)
     layer.weight.copy_(closed.matrix)
     (layer.bias if bias is None else bias).copy_(closed.offset)

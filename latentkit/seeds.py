@@ -7,7 +7,7 @@ __all__ = ['TEAM_D', 'Step', 'Together', 'fit_together', 'why_not_together', 'fa
            'write_inventory', 'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d',
            'top50_suspects', 'soup', 'main']
 
-# %% ../nbs/02b_seeds.ipynb #1092cea7
+# %% ../nbs/02b_seeds.ipynb #290b8bb3
 import argparse, hashlib, json, platform, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from .filter import out_of_fold, subset, suspicion
 from .losses import make_loss
 from .models import Dropout, Translator, make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, predict, training_fingerprint
+from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint
 
 # %% ../nbs/02b_seeds.ipynb #b477e04d
 class Step(torch.nn.Module):
@@ -146,7 +146,7 @@ def fit_together(
         return [Checkpoint(one, pairs.dims, course.state, training_fingerprint(pairs, split), {"best_epoch": course.best, **measure(course.model, pairs, split)}, course.history, seconds[:len(course.history)])
                 for one, course in zip(recipes, courses)]
 
-# %% ../nbs/02b_seeds.ipynb #ea244c1e
+# %% ../nbs/02b_seeds.ipynb #88f57abc
 def why_not_together(
     recipe: Recipe,
     step: Step,     # of one of the seeds
@@ -154,7 +154,7 @@ def why_not_together(
 ) -> str: # "" where it can
     "What keeps a recipe from being batched over seeds."
     if not recipe.epochs: return "a closed form"
-    if recipe.mix or recipe.ema: return "mixed captions or averaged weights"
+    if recipe.mix or recipe.jitter or recipe.ema or recipe.track != "latents": return "mixed captions, averaged weights or words"
     if type(step.model).begin_epoch is not Translator.begin_epoch or step.model.pace(): return f"a model ({recipe.model}) that treats its parameters differently from epoch to epoch"
     if any(hasattr(part, "remember") for part in step.modules()): return f"a loss ({recipe.loss}) with a memory"
     if step.dtype == torch.float16: return "float16, which needs a scaler for each seed"
@@ -269,7 +269,7 @@ def groups_of(folder, recipe, data, seeds, together, at_once, pairs, split, devi
     with atomic(path) as temporary: temporary.write_text(json.dumps(known | {key: line}, indent=1))
     return [(group, stacked) for group, stacked in line["groups"] if set(group) & set(seeds)]
 
-# %% ../nbs/02b_seeds.ipynb #1ec30cb9
+# %% ../nbs/02b_seeds.ipynb #388f206d
 TEAM_D = [("D-wide", "raw", [42, 1337, 2025, 31415, 123456, 7, 111, 7777, 271828, 98765, 4]),
           ("D-wide", "filtered", [8, 26, 256, 4096, 8888, 1234]),
           ("D-wide-5120", "filtered", [42, 322, 323, 10000, 100001, 100002])]
@@ -290,8 +290,8 @@ def mean_ensembles(
     order, parts, result = inventory["val MRR"].to_numpy().argsort(kind="stable")[::-1], {}, []
     members = {name: sorted(order[:size]) for name, size in sizes.items()}
     for row in sorted({row for rows in members.values() for row in rows}):
-        model = Checkpoint.load(Path(folder)/inventory.file.iloc[row]).translator(device or default_device())
-        parts[row] = Predictions(inventory.file.iloc[row], predict(model, pairs.text[split.val]), pairs.image_of[split.val], predict(model, queries.text), queries.ids)
+        checkpoint = Checkpoint.load(Path(folder)/inventory.file.iloc[row])
+        parts[row] = Predictions(inventory.file.iloc[row], checkpoint.predict(pairs, split.val, device), pairs.image_of[split.val], checkpoint.predict(queries, device=device), queries.ids)
     for name, rows in members.items():
         result.append(blend_predictions([parts[row] for row in rows], np.ones(len(rows)), name))
         check_submission(result[-1].save(submission), queries, pairs.dims[1])
@@ -333,7 +333,7 @@ def top50_suspects(
         with atomic(path) as temporary: np.save(temporary, suspect)
     return np.load(path)
 
-# %% ../nbs/02b_seeds.ipynb #f6dc5036
+# %% ../nbs/02b_seeds.ipynb #15d83b62
 def soup(
     checkpoints: list, # of one architecture
     pairs: Pairs,
@@ -347,7 +347,7 @@ def soup(
             if a != b: raise InputError("soup", key, str(b), f"{a}, as in the first checkpoint", "Average checkpoints of one architecture, trained on the same data.")
     mean = lambda values: torch.stack(values).double().mean(0).to(values[0].dtype) if values[0].is_floating_point() else values[0]
     state = {key: mean([c.state[key] for c in checkpoints]) for key in first.state}
-    result = Checkpoint(replace(first.recipe, name="soup", file=None), first.dims, state, first.fingerprint, {}, [])
+    result = Checkpoint(replace(first.recipe, name="soup", file=None), first.dims, state, first.fingerprint, {}, [], words=first.words)
     model = result.translator()
     result.metrics = {"best_epoch": 0, **measure(model, pairs, split)}
     result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Judge(pairs, split.val, first.recipe.monitor)(model)}]

@@ -13,7 +13,7 @@ import numpy as np
 
 from .data import InputError
 
-# %% ../nbs/00c_words.ipynb #1b5247f7
+# %% ../nbs/00c_words.ipynb #21c96497
 TRACKS = "latents", "latents+words"
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class Words:
     @classmethod
     def fit(cls,
         captions,      # (N,) str, of training
-        dims=1000,     # k, where there are so many terms
+        dims=500,      # k, where there are so many terms
         seed=0,        # of the randomised SVD
     ):
         "Terms, weights and directions; raises `InputError` where the captions hold no words."
@@ -47,24 +47,29 @@ class Words:
         svd.fit(counted)
         components = svd.components_.astype(np.float16)
         words = cls(list(tfidf.get_feature_names_out()), tfidf.idf_.astype(np.float32), components, np.zeros(len(components), np.float32))
-        return replace(words, mean=words(captions).mean(0))
+        return replace(words, mean=words.vectors(captions)[0].mean(0))
 
-    def __call__(self,
+    def vectors(self,
         captions, # (N,) str
-    ) -> np.ndarray: # (N, k) float32, rows of length 1 at most; the mean for a caption with none of the terms
-        "The vectors of captions; warns where some have no words that training knew."
+    ) -> tuple: # (N, k) float32, rows of length 1 at most; (N,) bool, which captions have none of the terms and so a row of zeros
+        "Weighted counts, seen along the components."
         tfidf = self.vectoriser(vocabulary=self.terms)
         tfidf.idf_ = self.idf
         rows = tfidf.transform([str(caption) for caption in captions])
-        vectors = rows @ self.components.astype(np.float32).T
-        without = np.diff(rows.indptr) == 0
+        return rows @ self.components.astype(np.float32).T, np.diff(rows.indptr) == 0
+
+    def __call__(self,
+        captions, # (N,) str
+    ) -> np.ndarray: # (N, k) float32; the mean of training for a caption with none of the terms
+        "The vectors of captions; warns where some have no words that training knew."
+        vectors, without = self.vectors(captions)
         if without.any():
             warnings.warn(f"{without.sum():,} of {len(without):,} captions are missing, empty or hold no word that training knew: they are translated by their latents alone.", stacklevel=2)
             vectors[without] = self.mean
         return vectors
 
-# %% ../nbs/00c_words.ipynb #c3935452
-WEIGHT = 1. # length of the words beside latents of length 1
+# %% ../nbs/00c_words.ipynb #6fbd2c6d
+WEIGHT = .6 # length of the words beside latents of length 1
 
 def beside(
     text: np.ndarray, # (N, Dx) text latents
