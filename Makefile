@@ -5,6 +5,7 @@ OUT     ?= .
 RETRAIN ?= auto
 EPOCHS  ?= null
 RECIPES ?=
+BLENDS  ?= $(if $(RECIPES),none)
 MINUTES ?= 5
 RECIPE  ?= D-wide
 TRIALS  ?= 50
@@ -21,20 +22,22 @@ READY := .venv/installed
 comma := ,
 empty :=
 space := $(empty) $(empty)
-NAMES := $(if $(RECIPES),[$(subst $(space),$(comma) ,$(strip $(RECIPES)))])
+list   = [$(subst $(space),$(comma) ,$(strip $(1)))]
+NAMES := $(if $(RECIPES),$(call list,$(RECIPES)))
+MIXED := $(if $(BLENDS),$(call list,$(filter-out none,$(BLENDS))))
 
 .PHONY: run compare inspect search seeds test lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
-run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"]
+run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"]
 	@mkdir -p "$(OUT)/submission" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }
 	@echo "Running nbs/05_final.ipynb; open $(OUT)/submission/final.html when it is done."
 	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
-		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)$(if $(NAMES),$(comma) RECIPES: $(NAMES))}' \
+		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)$(if $(NAMES),$(comma) RECIPES: $(NAMES))$(if $(MIXED),$(comma) BLENDS: $(MIXED))}' \
 		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
 	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/submission/final.ipynb"
-	@echo "Done: $(OUT)/submission/final.html shows it all; the submissions are $(OUT)/submission/submission_*.csv"
+	@echo "Done: $(OUT)/submission/final.html and report.html show it all; the submissions are $(OUT)/submission/submission_*.csv"
 
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
 	@mkdir -p "$(OUT)/compare" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }

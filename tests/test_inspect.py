@@ -20,7 +20,7 @@ from latentkit.filter import read_marks
 from latentkit.inspect_ui import main
 from latentkit.retrieval import full_ranks
 from latentkit.sample import sample_source
-from latentkit.train import fit, get_recipe, predict
+from latentkit.train import fit, get_recipe
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
     for name in "ridge", "pca_cosine":
         checkpoint = fit(get_recipe(name), pairs, split, progress=False)
         checkpoint.save(out/"checkpoints"/checkpoint.recipe.checkpoint)
-        val[name] = predict(checkpoint.translator(), pairs.text[rows])
+        val[name] = checkpoint.predict(pairs, rows)
     val["blend"] = blend(list(val.values()), [.5, .5])
     for name, latents in val.items(): Predictions(name, latents, pairs.image_of[rows], latents[:1], np.array([1])).save(out/"submission")
     images, target = pairs.gallery(rows)

@@ -40,9 +40,9 @@ def test_package_needs_no_development_dependency():
 def test_parameters_cell_is_tagged():
     cells = json.loads((ROOT/"nbs"/"05_final.ipynb").read_text())["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    assert len(tagged) == 1 and all(flag in tagged[0] for flag in ("DATA_DIR", "OUT_DIR", "RETRAIN", "RECIPES", "SEED", "EPOCHS", "DEVICE"))
+    assert len(tagged) == 1 and all(flag in tagged[0] for flag in ("DATA_DIR", "OUT_DIR", "RETRAIN", "RECIPES", "BLENDS", "SEED", "EPOCHS", "DEVICE"))
 
-FLAGS = "{{DATA_DIR: null, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp]}}"
+FLAGS = "{{DATA_DIR: null, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: []}}"
 
 def test_final_notebook_trains_then_loads(tmp_path):
     "Under papermill: the first run trains, RETRAIN=false fails before it and loads after it, and both runs write the same submissions."
