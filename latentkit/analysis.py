@@ -318,17 +318,17 @@ def plot_alphas(
     ax.legend(frameon=False)
     return figure
 
-# %% ../nbs/04_analysis.ipynb #0c0643e1
+# %% ../nbs/04_analysis.ipynb #38099b95
 def latency(
     model: Translator,
     batch: int,       # queries at a time
     device="cpu",
-    seconds=.3,       # to measure for, but 20 runs at least
+    seconds=.3,       # to measure for, but 10 runs at least
 ) -> tuple: # milliseconds a query: median, 95th percentile
     "Time to translate one query in batches of `batch`."
     model, x, times = model.to(device).eval(), torch.randn(batch, model.dx, device=device), []
     with torch.no_grad():
-        while len(times) < 23 or sum(times) < seconds:
+        while len(times) < 13 or sum(times) < seconds:
             if device != "cpu": torch.cuda.synchronize()
             began = time.perf_counter()
             model(x)

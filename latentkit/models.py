@@ -226,7 +226,7 @@ class Eigenbasis:
             middle = (u*s**power) @ vt
         return wx[:, None]*middle*wy
 
-# %% ../nbs/01_models.ipynb #b2c41bd9
+# %% ../nbs/01_models.ipynb #5a82529d
 class Canonical(Affine, name="canonical"):
     "The query that ranks by canonical correlation (Hotelling 1936), in closed form."
     def __init__(self, dx, dy,
@@ -235,7 +235,7 @@ class Canonical(Affine, name="canonical"):
         power=None,     # p; None: by cross-validation, of `POWERS`
         normalise=True, # L2-normalise the text
         folds=3,        # of images
-        most=1500,      # images, and captions, of a fold that are looked at
+        most=1000,      # images, and captions, of a fold that are looked at
     ):
         super().__init__(dx, dy)
         self.given, self.normalise, self.folds, self.most = (ridge_x, ridge_y, power), normalise, folds, most
@@ -273,13 +273,15 @@ class Canonical(Affine, name="canonical"):
             rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), self.most), device=rows.device).long()]
             x, y = ((self.features(text[rows]).double() - m.mean_x) @ basis.vx).float(), (F.normalize(image[images]).double() @ basis.vy).float()
             kept.append((basis, x, y, target[rows]))
-        def mrr(*setting): return sum(float((1/ranks_in(x @ basis.core(*setting).float() @ y.T, target)).sum()) for basis, x, y, target in kept)
-        first = options[2][0] if len(options[2]) == 1 else 1.
-        for rx in options[0]:
-            for ry in options[1]: found[rx, ry, first] = mrr(rx, ry, first)
-        rx, ry, _ = max(found, key=found.get)
-        for power in options[2]: found[rx, ry, power] = found.get((rx, ry, power)) or mrr(rx, ry, power)
-        return max(((rx, ry, power) for power in options[2]), key=found.get)
+        reciprocal = lambda similarity, target: float((1/ranks_in(similarity, target)).sum())
+        for basis, x, y, target in kept:
+            for rx in options[0]:
+                left = (x/(basis.lx + rx*basis.lx.mean()).float()) @ basis.cross.float()
+                for ry in options[1]: found[rx, ry] = found.get((rx, ry), 0.) + reciprocal(left/(basis.ly + ry*basis.ly.mean()).float() @ y.T, target)
+        rx, ry = max(found, key=found.get)
+        if len(options[2]) == 1: return rx, ry, options[2][0]
+        mrr = lambda power: sum(reciprocal(x @ basis.core(rx, ry, power).float() @ y.T, target) for basis, x, y, target in kept)
+        return rx, ry, max(options[2], key=mrr)
 
 # %% ../nbs/01_models.ipynb #8671e35f
 class CanonicalRFF(Canonical, name="canonical_rff"):
