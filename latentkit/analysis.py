@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'RIGHT', 'GREY', 'COVARIATES', 'style_of', 'axes_for', 'plot_history', 'plot_ranks', 'effect_sizes',
-           'distances', 'distance_table', 'picture', 'nearest', 'one_an_image', 'choose_rows', 'plot_retrieved',
-           'hub_counts', 'skewness', 'hub_table', 'covariates', 'diagnosis', 'plot_diagnosis', 'confusions',
-           'confusion_table', 'plot_alphas', 'latency', 'efficiency']
+           'distances', 'distance_table', 'picture', 'embedded', 'thumbnail', 'nearest', 'one_an_image', 'choose_rows',
+           'plot_retrieved', 'hub_counts', 'skewness', 'hub_table', 'covariates', 'diagnosis', 'plot_diagnosis',
+           'confusions', 'confusion_table', 'plot_alphas', 'latency', 'efficiency']
 
-# %% ../nbs/04_analysis.ipynb #e237b040
-import textwrap, time
+# %% ../nbs/04_analysis.ipynb #20eb1f34
+import base64, io, textwrap, time
+from functools import lru_cache
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -123,7 +124,7 @@ def distance_table(
     "`distances` of several models."
     return pd.concat({name: distances(p, gallery, target) for name, p in predictions.items()}, names=["model"])
 
-# %% ../nbs/04_analysis.ipynb #5114ed5a
+# %% ../nbs/04_analysis.ipynb #3d7ffe5f
 def picture(
     folder,    # of pictures, or None
     name: str, # an image's name, perhaps with another folder in front or without its ending
@@ -138,6 +139,27 @@ def picture(
     card = Image.new("RGB", (size, size), "#dddddd")
     ImageDraw.Draw(card).multiline_text((4, size//3), "\n".join(textwrap.wrap(str(name), 14)), fill="#555555")
     return card
+
+def embedded(
+    kind: str,   # "png" or "jpeg"
+    save,        # a function that writes such a file to the stream it is given
+) -> str:
+    "A data URL."
+    stream = io.BytesIO()
+    save(stream)
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+@lru_cache(maxsize=4096)
+def thumbnail(
+    folder,     # of pictures, or None
+    name: str,  # of the image
+    side=160,   # pixels of the longer side
+    quality=85, # of the JPEG
+) -> str: # a data URL
+    "A picture, small enough to travel with a page; the last few thousand are kept."
+    image = picture(folder, name)
+    image.thumbnail((side, side))
+    return embedded("jpeg", lambda stream: image.save(stream, "JPEG", quality=quality))
 
 def nearest(
     prediction, # (Q, Dy)

@@ -7,7 +7,7 @@ __all__ = ['TEAM_D', 'Step', 'Together', 'fit_together', 'why_not_together', 'fa
            'write_inventory', 'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d',
            'top50_suspects', 'soup', 'main']
 
-# %% ../nbs/02b_seeds.ipynb #290b8bb3
+# %% ../nbs/02b_seeds.ipynb #c11d7502
 import argparse, hashlib, json, platform, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from .filter import out_of_fold, subset, suspicion
 from .losses import make_loss
 from .models import Dropout, Translator, make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint
+from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
 
 # %% ../nbs/02b_seeds.ipynb #b477e04d
 class Step(torch.nn.Module):
@@ -333,7 +333,7 @@ def top50_suspects(
         with atomic(path) as temporary: np.save(temporary, suspect)
     return np.load(path)
 
-# %% ../nbs/02b_seeds.ipynb #15d83b62
+# %% ../nbs/02b_seeds.ipynb #b0fffb89
 def soup(
     checkpoints: list, # of one architecture
     pairs: Pairs,
@@ -343,14 +343,14 @@ def soup(
     if not checkpoints: raise InputError("soup", "checkpoints", "none", "at least one", "Give some.")
     first = checkpoints[0]
     for other in checkpoints[1:]:
-        for key, a, b in ("model", first.recipe.model, other.recipe.model), ("model_options", first.recipe.model_options, other.recipe.model_options), ("dims", first.dims, other.dims), ("fingerprint", first.fingerprint, other.fingerprint):
+        for key, a, b in ("model", first.recipe.model, other.recipe.model), ("model_options", first.recipe.model_options, other.recipe.model_options), ("track", first.recipe.track, other.recipe.track), ("dims", first.dims, other.dims), ("fingerprint", first.fingerprint, other.fingerprint):
             if a != b: raise InputError("soup", key, str(b), f"{a}, as in the first checkpoint", "Average checkpoints of one architecture, trained on the same data.")
     mean = lambda values: torch.stack(values).double().mean(0).to(values[0].dtype) if values[0].is_floating_point() else values[0]
     state = {key: mean([c.state[key] for c in checkpoints]) for key in first.state}
     result = Checkpoint(replace(first.recipe, name="soup", file=None), first.dims, state, first.fingerprint, {}, [], words=first.words)
-    model = result.translator()
-    result.metrics = {"best_epoch": 0, **measure(model, pairs, split)}
-    result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Judge(pairs, split.val, first.recipe.monitor)(model)}]
+    model, seen = result.translator(), with_words(pairs, first.words)
+    result.metrics = {"best_epoch": 0, **measure(model, seen, split)}
+    result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Judge(seen, split.val, first.recipe.monitor)(model)}]
     return result
 
 # %% ../nbs/02b_seeds.ipynb #f09071c3

@@ -6,7 +6,7 @@
 __all__ = ['RECIPES', 'BIGJUMP', 'BEST', 'RANDOM', 'BLENDS', 'SAMPLERS', 'BAR', 'RETRAIN_IT', 'Recipe', 'get_recipe', 'changed',
            'get_blend', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images', 'images_by_captions',
            'distinct_images', 'CaptionMixer', 'learning_rate', 'make_optimiser', 'default_device', 'predict',
-           'mixed_dtype', 'Trainer', 'in_track', 'fit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot',
+           'mixed_dtype', 'Trainer', 'with_words', 'fit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot',
            'epoch_batches', 'training_fingerprint', 'measure', 'read_checkpoint', 'Checkpoint', 'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #ed87f679
@@ -328,17 +328,15 @@ class Trainer:
         decay = min(self.recipe.ema, self.step_number/(self.step_number + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-# %% ../nbs/02_train.ipynb #b97d105e
-def in_track(
-    recipe: Recipe,
+# %% ../nbs/02_train.ipynb #b93986f0
+def with_words(
     pairs: Pairs,
-    split: Split, # words are learned from its training captions
-) -> tuple: # `Pairs` whose text is what the recipe's track shows, and the `Words`, or None
-    "The pairs as a recipe sees them."
-    words = fit_words(recipe.track, pairs.captions[split.train])
-    return (pairs if words is None else replace(pairs, text=beside(pairs.text, pairs.captions, words), crc=None)), words
+    words: Words, # None: the track latents, `pairs` as they are
+) -> Pairs:
+    "The pairs as a model of a track sees them: with their words beside their latents."
+    return pairs if words is None else replace(pairs, text=beside(pairs.text, pairs.captions, words), crc=None)
 
-# %% ../nbs/02_train.ipynb #275d0f2c
+# %% ../nbs/02_train.ipynb #80361f7f
 def fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -351,18 +349,19 @@ def fit(
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite."
     device, began = torch.device(device or default_device()), time.perf_counter()
     keep_freed_memory()
-    given, (pairs, words) = pairs, in_track(recipe, pairs, split)
-    text, image = torch.tensor(pairs.text[split.train], device=device), torch.tensor(np.asarray(pairs.image), device=device)
+    words = fit_words(recipe.track, pairs.captions[split.train])
+    seen = with_words(pairs, words)
+    text, image = torch.tensor(seen.text[split.train], device=device), torch.tensor(np.asarray(pairs.image), device=device)
     image_of = torch.tensor(pairs.image_of[split.train])
     image_on = image_of.to(device)
-    judge = Judge(pairs, split.val, recipe.monitor, device)
+    judge = Judge(seen, split.val, recipe.monitor, device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        model = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device)
+        model = make_model(recipe.model, *seen.dims, **recipe.model_options).to(device)
         model.start(text, image, image_on)
         loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
         average = copy.deepcopy(model) if recipe.ema else None
-        course, mixer = Course(recipe, judge, model, loss, pairs, split, average), CaptionMixer(text, image_of, recipe.mix, recipe.jitter) if recipe.mix or recipe.jitter else None
+        course, mixer = Course(recipe, judge, model, loss, seen, split, average), CaptionMixer(text, image_of, recipe.mix, recipe.jitter) if recipe.mix or recipe.jitter else None
         seconds = [time.perf_counter() - began]
         if recipe.epochs:
             per_epoch = len(epoch_batches(recipe, image_of, 1))
@@ -383,9 +382,9 @@ def fit(
                     if course.done: break
                     if limit is not None and 2*seconds[-1] - seconds[-2] > limit: break
         model.load_state_dict(course.state)
-        found = {"best_epoch": course.best, **measure(model, pairs, split)}
+        found = {"best_epoch": course.best, **measure(model, seen, split)}
         if limit is not None and not course.done and len(course.history) <= recipe.epochs: found["limit"] = float(limit)
-    return Checkpoint(recipe, given.dims, course.state, training_fingerprint(given, split), found, course.history, seconds, words)
+    return Checkpoint(recipe, pairs.dims, course.state, training_fingerprint(pairs, split), found, course.history, seconds, words)
 
 # %% ../nbs/02_train.ipynb #d1892b3a
 class Course:
@@ -516,7 +515,7 @@ def read_checkpoint(
         raise InputError(path, "", f"keys {sorted(map(str, facts))[:8]}" if isinstance(facts, dict) else type(facts).__name__, f"keys {', '.join(wanted)}", RETRAIN_IT)
     return facts
 
-# %% ../nbs/02_train.ipynb #1fb098b1
+# %% ../nbs/02_train.ipynb #c2bca598
 @dataclass
 class Checkpoint:
     "A trained translator and what is known about it."
@@ -551,8 +550,7 @@ class Checkpoint:
         "Write checkpoint and log, each whole or not at all."
         facts = {key: value for key, value in vars(self).items() if key != "seconds"}
         buffer = io.BytesIO() # saved under its own name, a file would carry that name inside
-        words = self.words and {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in vars(self.words).items()}
-        torch.save(facts | {"recipe": asdict(self.recipe), "dims": list(self.dims), "words": words}, buffer)
+        torch.save(facts | {"recipe": asdict(self.recipe), "dims": list(self.dims), "words": self.words and self.words.plain()}, buffer)
         with atomic(Path(path).with_suffix(".csv")) as temporary: self.log().to_csv(temporary, index=False)
         with atomic(path) as temporary: temporary.write_bytes(buffer.getvalue()) # last: where it is, all is
 
@@ -571,8 +569,7 @@ class Checkpoint:
         try: seconds = pd.read_csv(Path(path).with_suffix(".csv"))["seconds"].tolist()
         except (OSError, ValueError, KeyError): seconds = None # the log is only for the eye
         if seconds is not None and len(seconds) != len(facts["history"]): seconds = None
-        words = facts["words"] and Words(**{key: value.numpy() if torch.is_tensor(value) else value for key, value in facts["words"].items()})
-        return cls(**facts | {"recipe": recipe, "dims": tuple(facts["dims"]), "words": words}, seconds=seconds)
+        return cls(**facts | {"recipe": recipe, "dims": tuple(facts["dims"]), "words": facts["words"] and Words.of(facts["words"])}, seconds=seconds)
 
     def check(self,
         path,         # where it came from, for messages

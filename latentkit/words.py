@@ -5,15 +5,16 @@
 # %% auto #0
 __all__ = ['TRACKS', 'WEIGHT', 'Words', 'beside', 'fit_words']
 
-# %% ../nbs/00c_words.ipynb #17d96a31
+# %% ../nbs/00c_words.ipynb #b892d66b
 import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from .data import InputError
 
-# %% ../nbs/00c_words.ipynb #21c96497
+# %% ../nbs/00c_words.ipynb #d923cd84
 TRACKS = "latents", "latents+words"
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,15 @@ class Words:
         components = svd.components_.astype(np.float16)
         words = cls(list(tfidf.get_feature_names_out()), tfidf.idf_.astype(np.float32), components, np.zeros(len(components), np.float32))
         return replace(words, mean=words.vectors(captions)[0].mean(0))
+
+    def plain(self) -> dict:
+        "The four parts as a list and tensors, for a checkpoint."
+        return {key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for key, value in vars(self).items()}
+
+    @classmethod
+    def of(cls, plain: dict):
+        "What `plain` was made of."
+        return cls(**{key: value.numpy() if torch.is_tensor(value) else value for key, value in plain.items()})
 
     def vectors(self,
         captions, # (N,) str
