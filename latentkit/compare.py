@@ -18,7 +18,7 @@ from .data import InputError, Pairs, Split, atomic
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
 from .train import changed, load_or_fit
 
-# %% ../nbs/04b_compare.ipynb #9f531707
+# %% ../nbs/04b_compare.ipynb #738ee1ca
 @dataclass(frozen=True, eq=False)
 class Comparison:
     "What `compare` found, best recipe first."
@@ -39,12 +39,12 @@ def compare(
     **changes,          # of every recipe, such as seed=1
 ) -> Comparison:
     "Train or load each recipe, and judge all on the same unseen captions."
-    recipes = [changed(recipe, **changes, monitor="full") for recipe in recipes]
+    recipes = [changed(recipe, **{"refit": False} | changes, monitor="full") for recipe in recipes]
     if len({r.name for r in recipes}) < len(recipes): raise InputError("compare", "recipes", str([r.name for r in recipes]), "every name once", "Rename one with dataclasses.replace(recipe, name=...).")
     images, target = pairs.gallery(split.test)
     rows, ranks, logs, models = {}, {}, {}, {}
     for recipe in recipes:
-        checkpoint = load_or_fit(recipe, pairs, split, Path(folder)/f"{minutes:g} min", retrain, device, progress, limit=60*minutes)
+        checkpoint = load_or_fit(recipe, pairs, split, Path(folder)/f"{minutes:g}min", retrain, device, progress, limit=60*minutes)
         name, models[recipe.name], logs[recipe.name] = recipe.name, checkpoint.translator(), checkpoint.log()
         prediction = checkpoint.predict(pairs, split.test)
         by = {protocol: protocol_ranks(prediction, pairs.image[images], target, protocol) for protocol in PROTOCOLS if protocol != "1+99" or len(images) > 100}

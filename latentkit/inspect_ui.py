@@ -9,7 +9,7 @@ __all__ = ['TOP', 'CAPTIONS', 'PICTURES', 'STYLE', 'WINDOW', 'VIEWS', 'SIGNS', '
            'picture_page', 'control', 'flowing', 'Controls', 'Chooser', 'Inspector', 'inspect', 'Blend', 'blends_of',
            'last_run', 'main']
 
-# %% ../nbs/04a_inspect.ipynb #e302c330
+# %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import argparse, json, os, sys, tempfile
 from dataclasses import dataclass
 from html import escape
@@ -28,7 +28,7 @@ from .ensemble import Predictions, blend, read_latents
 from .filter import MARKS, read_marks, subset, suspicion
 from .retrieval import full_ranks, ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text, sample_source
-from .train import Checkpoint
+from .train import Checkpoint, check_made_for
 
 # %% ../nbs/04a_inspect.ipynb #ae1ebb2c
 def predicted(
@@ -546,7 +546,7 @@ def inspect(
     "See what captions retrieve, and mark those that are wrong; raises `InputError` for what does not fit together."
     return Inspector(Inspection(pairs, predictions, rows, suspects, folder, models, encoder), Marks(marks, pairs), k)
 
-# %% ../nbs/04a_inspect.ipynb #133561e5
+# %% ../nbs/04a_inspect.ipynb #0c943f3c
 @dataclass
 class Blend:
     "Checkpoints as one, by the weighted mean of their directions."
@@ -581,7 +581,7 @@ def last_run(
     for path in sorted((out/"checkpoints").glob("*.pth")):
         checkpoint = Checkpoint.load(path)
         if checkpoint.recipe.name not in predictions: continue
-        checkpoint.check(path, pairs, split)
+        check_made_for(checkpoint, path, pairs, split)
         models[checkpoint.recipe.name] = checkpoint
     images, target = pairs.gallery(split.val)
     predictions = dict(sorted(predictions.items(), key=lambda item: -(1/full_ranks(item[1], pairs.image[images], target)).mean())) # the best one first

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'RIDGES_X', 'RIDGES_Y', 'POWERS', 'Translator', 'make_model', 'parameters', 'Moments', 'moments', 'Affine',
-           'Ridge', 'components', 'PCACosine', 'matrix_power', 'procrustes', 'WhitenedProcrustes', 'Eigenbasis',
-           'Canonical', 'CanonicalRFF', 'zero', 'start_affine', 'Linear', 'Dropout', 'Direction', 'direction',
-           'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP',
-           'WideResidual', 'AffineResMLP', 'GeomAdapter', 'CanonicalMLP']
+           'Ridge', 'components', 'PCACosine', 'matrix_power', 'procrustes', 'WhitenedProcrustes', 'hub_offset',
+           'Eigenbasis', 'Canonical', 'CanonicalRFF', 'zero', 'start_affine', 'Linear', 'Dropout', 'Direction',
+           'direction', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline',
+           'ResidualMLP', 'WideResidual', 'AffineResMLP', 'GeomAdapter', 'CanonicalMLP']
 
 # %% ../nbs/01_models.ipynb #55f50d64
 import math
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from .data import InputError
 from .retrieval import ranks_in
 
-# %% ../nbs/01_models.ipynb #f26a5191
+# %% ../nbs/01_models.ipynb #d34dbe0e
 MODELS = {}
 
 class Translator(nn.Module):
@@ -49,6 +49,13 @@ class Translator(nn.Module):
     ):
         "Freeze or unfreeze parameters by `requires_grad_`; nothing, unless a model says otherwise."
 
+    def finish(self,
+        text: torch.Tensor,     # as for `start`
+        image: torch.Tensor,
+        image_of: torch.Tensor,
+    ):
+        "Set what only a trained model can tell; nothing, unless a model says otherwise."
+
     def pace(self) -> dict: # parameter name -> factor
         "Parameters that learn at a fraction of the learning rate; all others at the whole of it."
         return {}
@@ -69,7 +76,7 @@ def parameters(
     "Numbers in the model: learned parameters, and for closed forms their buffers."
     return sum(t.numel() for t in model.parameters()) or sum(t.numel() for t in model.buffers())
 
-# %% ../nbs/01_models.ipynb #cbb8cffb
+# %% ../nbs/01_models.ipynb #c66ee401
 @dataclass
 class Moments:
     "Means and covariances of paired latents, float64."
@@ -109,11 +116,12 @@ def moments(
         xx += x.T @ x
     sums, counts = sums.to(text.device), torch.bincount(image_of, minlength=m).double()
     sum_y, xy, yy = torch.zeros(image.shape[1], **f64), torch.zeros(dims, image.shape[1], **f64), torch.zeros(image.shape[1], image.shape[1], **f64)
-    for start in range(0, m, block):
-        y, count = prepare_y(image[start:start+block]).double(), counts[start:start+block, None]
-        sum_y += (count*y).sum(0)
-        xy += sums[start:start+block].T @ y
-        yy += y.T @ (count*y)
+    for some in counts.nonzero()[:, 0].split(block): # images without a caption say nothing
+        y, count = prepare_y(image[some]).double(), counts[some, None]
+        xy += sums[some].T @ y
+        y *= count.sqrt()
+        sum_y += y.T @ count[:, 0].sqrt()
+        yy += y.T @ y
     mean_x, mean_y = sums.sum(0)/n, sum_y/n
     return Moments(mean_x, mean_y, xx/n - torch.outer(mean_x, mean_x), yy/n - torch.outer(mean_y, mean_y), xy/n - torch.outer(mean_x, mean_y), n)
 
@@ -201,16 +209,46 @@ class WhitenedProcrustes(Affine, name="whitened_procrustes"):
         rotation = procrustes(white_x @ m.xy @ white_y)
         self.set(matrix_power(m.yy, .5, self.eps) @ rotation.T @ white_x, m)
 
-# %% ../nbs/01_models.ipynb #d7c399b7
+# %% ../nbs/01_models.ipynb #36a2fc46
+@torch.no_grad()
+def hub_offset(
+    model,                  # text latents (B, Dx) -> queries of length 1 (B, Dy)
+    text: torch.Tensor,     # (N, Dx) training captions
+    image: torch.Tensor,    # (M, Dy)
+    image_of: torch.Tensor, # (N,) int64
+    sharpness=20.,          # k
+    ridge=.3,               # in units of the mean eigenvalue of the images' covariance
+    most=10_000,            # images that are looked at, each with one caption
+    block=2048,             # images at a time
+) -> torch.Tensor: # (Dy,) float32
+    "The vector w to take from queries of length 1, so that images which many of them come near are marked down (the linear part of querybank normalisation, Bogolin et al. 2022)."
+    rows = image_of.argsort(stable=True)
+    rows = rows[torch.cat([torch.ones_like(rows[:1], dtype=torch.bool), image_of[rows].diff() != 0])] # the first caption of each image
+    rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), most), device=rows.device).long()]
+    y, bank, near = F.normalize(image[image_of[rows]]), torch.cat([model(text[part]).float() for part in rows.split(block)]), []
+    for start in range(0, len(y), block):
+        similarity = y[start:start+block] @ bank.T
+        similarity.diagonal(start).fill_(-math.inf) # its own caption
+        near.append(torch.logsumexp(sharpness*similarity, 1)/sharpness)
+    y, near = y.double(), torch.cat(near).double()
+    if len(y) < 2: return torch.zeros_like(image[0])
+    y, near = y - y.mean(0), near - near.mean()
+    cov = y.T @ y/len(y)
+    cov.diagonal().add_(ridge*cov.diagonal().mean())
+    return torch.linalg.solve(cov, y.T @ near/len(y)).float()
+
+# %% ../nbs/01_models.ipynb #31bec153
 RIDGES_X, RIDGES_Y, POWERS = (.01, .03, .1, .3, 1.), (.1, .3, 1., 3., 10.), (1., 1.25, 1.5, 2.)
 
 class Eigenbasis:
     "Moments in the eigenbases of both covariances, where a ridge is a division."
-    def __init__(self, m: Moments):
-        self.m = m
-        (lx, self.vx), (ly, self.vy) = torch.linalg.eigh(m.xx), torch.linalg.eigh(m.yy)
+    def __init__(self,
+        m: Moments,
+        dtype=torch.float64, # of the decompositions; float32 is enough to compare ridges by
+    ):
+        (lx, self.vx), (ly, self.vy) = torch.linalg.eigh(m.xx.to(dtype)), torch.linalg.eigh(m.yy.to(dtype))
         self.lx, self.ly = lx.clamp(min=0), ly.clamp(min=0)
-        self.cross, self.factored = self.vx.T @ m.xy @ self.vy, None # the ridges whose `svd` is kept
+        self.cross, self.factored = self.vx.T @ m.xy.to(dtype) @ self.vy, None # the ridges whose `svd` is kept
 
     def core(self,
         ridge_x: float, # in units of the mean eigenvalue
@@ -226,7 +264,7 @@ class Eigenbasis:
             middle = (u*s**power) @ vt
         return wx[:, None]*middle*wy
 
-# %% ../nbs/01_models.ipynb #5a82529d
+# %% ../nbs/01_models.ipynb #a9ab3d5a
 class Canonical(Affine, name="canonical"):
     "The query that ranks by canonical correlation (Hotelling 1936), in closed form."
     def __init__(self, dx, dy,
@@ -236,14 +274,18 @@ class Canonical(Affine, name="canonical"):
         normalise=True, # L2-normalise the text
         folds=3,        # of images
         most=1000,      # images, and captions, of a fold that are looked at
+        offset=True,    # queries of length 1, less their `hub_offset`; False: as the formula has them
     ):
         super().__init__(dx, dy)
-        self.given, self.normalise, self.folds, self.most = (ridge_x, ridge_y, power), normalise, folds, most
+        self.given, self.normalise, self.folds, self.most, self.with_offset = (ridge_x, ridge_y, power), normalise, folds, most, offset
         self.register_buffer("chosen", torch.zeros(3)) # ridge_x, ridge_y, power
+        self.register_buffer("hubs", torch.zeros(dy))  # taken from each query, see `hub_offset`
 
     def features(self, x): return F.normalize(x) if self.normalise else x
 
-    def forward(self, x): return F.linear(self.features(x), self.matrix, self.offset)
+    def forward(self, x):
+        query = F.linear(self.features(x), self.matrix, self.offset)
+        return F.normalize(query) - self.hubs if self.with_offset else query
 
     def start(self, text, image, image_of):
         part = torch.randperm(len(image), generator=torch.Generator().manual_seed(0)).to(image_of.device)[image_of] % self.folds
@@ -258,6 +300,7 @@ class Canonical(Affine, name="canonical"):
         self.matrix.copy_(matrix)
         self.offset.copy_(-(matrix @ whole.mean_x))
         self.chosen.copy_(torch.tensor(choice))
+        if self.with_offset: self.hubs.zero_().copy_(hub_offset(self, text, image, image_of))
 
     def choose(self,
         folds: list,         # of (moments without the fold, its text latents, their images)
@@ -267,20 +310,20 @@ class Canonical(Affine, name="canonical"):
         options = [[value] if value is not None else known for value, known in zip(self.given, (RIDGES_X, RIDGES_Y, POWERS))]
         found, kept = {}, []
         for m, text, image_of in folds:
-            basis = Eigenbasis(m)
+            basis = Eigenbasis(m, torch.float32)
             images, target = torch.unique(image_of, return_inverse=True)
             images, rows = images[:self.most], (target < self.most).nonzero()[:, 0]
             rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), self.most), device=rows.device).long()]
-            x, y = ((self.features(text[rows]).double() - m.mean_x) @ basis.vx).float(), (F.normalize(image[images]).double() @ basis.vy).float()
+            x, y = (self.features(text[rows]) - m.mean_x.float()) @ basis.vx, F.normalize(image[images]) @ basis.vy
             kept.append((basis, x, y, target[rows]))
         reciprocal = lambda similarity, target: float((1/ranks_in(similarity, target)).sum())
         for basis, x, y, target in kept:
             for rx in options[0]:
-                left = (x/(basis.lx + rx*basis.lx.mean()).float()) @ basis.cross.float()
-                for ry in options[1]: found[rx, ry] = found.get((rx, ry), 0.) + reciprocal(left/(basis.ly + ry*basis.ly.mean()).float() @ y.T, target)
+                left = (x/(basis.lx + rx*basis.lx.mean())) @ basis.cross
+                for ry in options[1]: found[rx, ry] = found.get((rx, ry), 0.) + reciprocal(left/(basis.ly + ry*basis.ly.mean()) @ y.T, target)
         rx, ry = max(found, key=found.get)
         if len(options[2]) == 1: return rx, ry, options[2][0]
-        mrr = lambda power: sum(reciprocal(x @ basis.core(rx, ry, power).float() @ y.T, target) for basis, x, y, target in kept)
+        mrr = lambda power: sum(reciprocal(x @ basis.core(rx, ry, power) @ y.T, target) for basis, x, y, target in kept)
         return rx, ry, max(options[2], key=mrr)
 
 # %% ../nbs/01_models.ipynb #8671e35f
@@ -310,7 +353,7 @@ class CanonicalRFF(Canonical, name="canonical_rff"):
         self.phase.copy_(2*math.pi*torch.rand(self.phase.shape, generator=generator))
         super().start(text, image, image_of)
 
-# %% ../nbs/01_models.ipynb #e4b7dae5
+# %% ../nbs/01_models.ipynb #b2ff2327
 def zero(layer: nn.Linear) -> nn.Linear:
     "The layer, with all of its parameters 0."
     nn.init.zeros_(layer.weight)
@@ -329,7 +372,7 @@ def start_affine(
     "Set a linear layer to a closed form's solution; raises `InputError` for a model that is no affine map of what the layer sees."
     known = [n for n, m in MODELS.items() if issubclass(m, Affine) and n != "canonical_rff"]
     if name not in known: raise InputError("model option closed_form", "", repr(name), f"one of {', '.join(known)}", "Choose one of them.")
-    closed = make_model(name, layer.in_features, layer.out_features, **{"normalise": False, "power": 1.} if name == "canonical" else {}).to(text.device)
+    closed = make_model(name, layer.in_features, layer.out_features, **{"normalise": False, "power": 1., "offset": False} if name == "canonical" else {}).to(text.device)
     closed.start(text, image, image_of)
     layer.weight.copy_(closed.matrix)
     (layer.bias if bias is None else bias).copy_(closed.offset)
@@ -573,7 +616,7 @@ class GeomAdapter(Translator, name="geom_adapter"):
         y = self.affine(x)
         return y + self.adapter(y)
 
-# %% ../nbs/01_models.ipynb #358eb423
+# %% ../nbs/01_models.ipynb #44e27f03
 class CanonicalMLP(Translator, name="canonical_mlp"):
     "The canonical query, learned on, with a network beside it that begins at zero."
     def __init__(self, dx, dy,
@@ -587,6 +630,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.closed_form, self.affine, self.input_dropout = closed_form, nn.Linear(dx, dy), Dropout(input_dropout)
         self.deep = hidden_layers(dx, dy, hidden, layers, dropout)
         self.register_buffer("mean", torch.zeros(dx))
+        self.register_buffer("hubs", torch.zeros(dy)) # taken from each query of a trained model, see `hub_offset`
 
     @torch.no_grad()
     def start(self, text, image, image_of):
@@ -602,4 +646,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
 
     def forward(self, x):
         x = self.input_dropout(F.normalize(x) - self.mean)
-        return direction(self.affine(x) + self.deep(x))
+        query = direction(self.affine(x) + self.deep(x))
+        return query if self.training else query - self.hubs
+
+    def finish(self, text, image, image_of): self.hubs.zero_().copy_(hub_offset(self.eval(), text, image, image_of))

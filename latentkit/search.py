@@ -7,7 +7,7 @@ __all__ = ['SPACES', 'BEAT', 'STALE', 'STATES', 'METHODS', 'need_optuna', 'apply
            'JournalLock', 'Claims', 'open_storage', 'Bench', 'results_table', 'write_text', 'publish', 'suggest',
            'run_trial', 'keep_best', 'check_choices', 'search', 'importance', 'plot_search', 'main']
 
-# %% ../nbs/02a_search.ipynb #e0212c7c
+# %% ../nbs/02a_search.ipynb #e41e9da4
 import argparse, hashlib, json, math, os, random, sys, threading, time, zlib
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -23,7 +23,7 @@ from .data import InputError, Pairs, Split, atomic, find_data, read_pairs, split
 from .losses import make_loss
 from .models import make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Recipe, default_device, epoch_batches, fit, get_recipe, make_optimiser, training_fingerprint
+from .train import BAR, RECIPES, Checkpoint, Recipe, changed, check_made_for, default_device, epoch_batches, fit, get_recipe, make_optimiser, training_fingerprint
 
 try: import fcntl
 except ImportError: fcntl = None # Windows
@@ -391,7 +391,7 @@ def run_trial(
         bench.study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState[state], value=top["mrr"] if state == "COMPLETE" else None, params=trial.params, distributions=trial.distributions,
                                                         intermediate_values={line["epoch"]: line["mrr"] for line in lines}, user_attrs=found))
 
-# %% ../nbs/02a_search.ipynb #66422586
+# %% ../nbs/02a_search.ipynb #7aa43572
 def keep_best(
     bench: Bench,
     pairs: Pairs,
@@ -405,7 +405,7 @@ def keep_best(
     path, recipe = bench.folder/"best_model.pth", bench.space.recipe(bench.recipe, trial.params)
     with bench.lock:
         try:
-            (there := Checkpoint.load(path)).check(path, pairs, split)
+            check_made_for(there := Checkpoint.load(path), path, pairs, split)
             if there.recipe == recipe: return
         except InputError: pass
         again = fit(recipe, pairs, split, device, progress)
@@ -435,7 +435,7 @@ def check_choices(
         except (TypeError, ValueError) as error:
             raise InputError("search space", ", ".join(change), f"{change or first}, refused: {error}", "choices that the recipe's model, loss, sampler and optimiser take", "Correct them.") from error
 
-# %% ../nbs/02a_search.ipynb #9ae8e4d4
+# %% ../nbs/02a_search.ipynb #17222e7f
 def search(
     recipe: Recipe,      # what is not searched; or a name in `RECIPES`
     space,               # a `Space`, a name in `SPACES`, or a dict of choices
@@ -451,7 +451,7 @@ def search(
     progress=True,       # show a bar over trials
 ) -> pd.DataFrame: # as in hpsearch_results.csv
     "Try configurations of a recipe and keep the best; goes on where an earlier call was killed."
-    recipe, space = get_recipe(recipe) if isinstance(recipe, str) else recipe, get_space(space)
+    recipe, space = changed(recipe, refit=False), get_space(space)
     if method not in METHODS: raise InputError("search", "method", repr(method), " or ".join(METHODS), "Choose one of them.")
     if not 1 <= trials <= space.size: raise InputError("search", "trials", str(trials), f"1 to {space.size}, as many configurations as the space has", "Ask for fewer, or widen the space.")
     if epochs is not None: space = replace(space, given=space.given | {"epochs": epochs})

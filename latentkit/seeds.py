@@ -7,7 +7,7 @@ __all__ = ['TEAM_D', 'Step', 'Together', 'fit_together', 'why_not_together', 'fa
            'write_inventory', 'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d',
            'top50_suspects', 'soup', 'main']
 
-# %% ../nbs/02b_seeds.ipynb #c11d7502
+# %% ../nbs/02b_seeds.ipynb #91a2a615
 import argparse, hashlib, json, platform, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from .filter import out_of_fold, subset, suspicion
 from .losses import make_loss
 from .models import Dropout, Translator, make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, changed, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
+from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, begin_epoch, changed, check_made_for, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
 
 # %% ../nbs/02b_seeds.ipynb #b477e04d
 class Step(torch.nn.Module):
@@ -96,7 +96,7 @@ class Together:
         self.step_number += 1
         return values.detach()
 
-# %% ../nbs/02b_seeds.ipynb #aac7d4ec
+# %% ../nbs/02b_seeds.ipynb #accd6f9c
 def fit_together(
     recipe: Recipe,    # its own seed is not used
     seeds: list,
@@ -127,7 +127,7 @@ def fit_together(
         seconds, going = [time.perf_counter() - began], list(courses)
         with tqdm(total=recipe.epochs*per_epoch, desc=f"{recipe.name} x {len(seeds)}", disable=not progress, file=sys.stdout, bar_format=BAR) as bar:
             for epoch in range(1, recipe.epochs + 1):
-                for course in courses: course.begin_epoch(epoch)
+                for course in courses: begin_epoch(course.recipe, course.model, course.loss, epoch, course.history)
                 total = torch.zeros(len(seeds), device=device)
                 for rows in zip(*[epoch_batches(one, image_of, epoch) for one in recipes]):
                     if steps is not None and stack.step_number == steps: return time.perf_counter() - began - seconds[0]
@@ -192,7 +192,7 @@ def time_alone(recipe, pairs, split, device, steps) -> float: # seconds a step
             trainer.step(*(torch.tensor(part, device=device) for part in (pairs.text[batch], pairs.image[image], image))).item()
         return (time.perf_counter() - began)/steps
 
-# %% ../nbs/02b_seeds.ipynb #8da38619
+# %% ../nbs/02b_seeds.ipynb #c5f85e55
 def train_plan(
     plan: list,       # of (recipe or its name, key of `splits`, list of seeds)
     pairs: Pairs,
@@ -206,7 +206,7 @@ def train_plan(
 ) -> pd.DataFrame: # the inventory: recipe, data, seed, val MRR and its protocol, best epoch, epochs, config, file
     "Train what is not trained yet, and list the plan's models; those of earlier plans stay in inventory.csv. One process a folder."
     folder, rows = writable_folder(folder), []
-    plan = [(changed(name, **changes), data, [int(seed) for seed in seeds]) for name, data, seeds in plan]
+    plan = [(changed(name, **{"refit": False} | changes), data, [int(seed) for seed in seeds]) for name, data, seeds in plan]
     models = [(recipe.name, data, seed) for recipe, data, seeds in plan for seed in seeds]
     for recipe, data, seeds in plan:
         if data not in splits: raise InputError("plan", recipe.name, f"data {data!r}", f"one of {', '.join(splits)}", "Give that version of the data, or correct the plan.")
@@ -234,12 +234,12 @@ def write_inventory(folder: Path, inventory: pd.DataFrame):
     old = pd.read_csv(path) if path.is_file() else inventory.iloc[:0]
     with atomic(path) as temporary: pd.concat([part for part in (old[~old.file.isin(inventory.file)], inventory) if len(part)]).to_csv(temporary, index=False)
 
-# %% ../nbs/02b_seeds.ipynb #8d65f023
+# %% ../nbs/02b_seeds.ipynb #a5b12e22
 def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> bool:
     "Is there a checkpoint of this recipe for these data?"
     try:
         checkpoint = Checkpoint.load(path)
-        checkpoint.check(path, pairs, split)
+        check_made_for(checkpoint, path, pairs, split)
     except InputError: return False
     return replace(checkpoint.recipe, file=None) == replace(recipe, file=None)
 

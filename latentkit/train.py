@@ -6,11 +6,12 @@
 __all__ = ['RECIPES', 'BIGJUMP', 'BEST', 'RANDOM', 'BLENDS', 'SAMPLERS', 'BAR', 'RETRAIN_IT', 'Recipe', 'get_recipe', 'changed',
            'get_blend', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images', 'images_by_captions',
            'distinct_images', 'CaptionMixer', 'learning_rate', 'make_optimiser', 'default_device', 'predict',
-           'mixed_dtype', 'Trainer', 'with_words', 'fit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot',
-           'epoch_batches', 'training_fingerprint', 'measure', 'read_checkpoint', 'Checkpoint', 'load_or_fit']
+           'multiplies_bfloat16', 'mixed_dtype', 'Trainer', 'Learner', 'begin_epoch', 'with_words', 'fit', 'refit',
+           'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches', 'training_fingerprint', 'measure',
+           'read_checkpoint', 'Checkpoint', 'check_made_for', 'load_or_fit']
 
-# %% ../nbs/02_train.ipynb #ed87f679
-import copy, ctypes, io, math, pickle, sys, time, zipfile, zlib
+# %% ../nbs/02_train.ipynb #e3121e93
+import copy, ctypes, io, math, pickle, re, sys, time, zipfile, zlib
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from .models import Translator, make_model
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
 from .words import Words, beside, fit_words
 
-# %% ../nbs/02_train.ipynb #f0817a17
+# %% ../nbs/02_train.ipynb #15dcb3c6
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides how a translator is trained."
@@ -53,7 +54,8 @@ class Recipe:
     choose: str = "mrr"      # what makes an epoch better: validation "mrr", or "loss"
     monitor: str = "1+99"    # protocol of the validation MRR
     seed: int = 42           # of initial weights, order and dropout
-    precision: str = "auto"  # "auto": mixed on CUDA, float32 elsewhere; or "float32"
+    precision: str = "auto"  # "auto": mixed on CUDA, float32 elsewhere; "mixed": on CPUs that multiply bfloat16 as well; or "float32"
+    refit: bool = False      # train once more, on all pairs: for captions without an answer, see `refit`
     file: str = None         # of the checkpoint; "<name>_best_model.pth" by default
 
     def __post_init__(self):
@@ -105,17 +107,17 @@ RECIPES |= {recipe.name: recipe for recipe in [
     Recipe("E-bigjump", "geom_adapter", "sum", loss_options=BIGJUMP, lr=2e-4, min_lr=2e-5, warmup=1., weight_decay=1e-4, clip=1., epochs=25, patience=None, monitor="full"),
 ]}
 
-# %% ../nbs/02_train.ipynb #c2e82e90
+# %% ../nbs/02_train.ipynb #9a1074cd
 BEST = dict(model="canonical_mlp", loss="sum", loss_options={"weights": {"infonce": 1., "triplet": 16.}, "options": {"infonce": {"temperature": .05, "learnable": True}, "triplet": {"margin": .1}}},
-            model_options=dict(hidden=4096, dropout=.7, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2, sampler="distinct", batch_size=512, mix=.5, jitter=.5, ema=.999, epochs=10, patience=None, monitor="full")
+            model_options=dict(hidden=4096, dropout=.7, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2, sampler="distinct", batch_size=512, mix=.5, jitter=.5, ema=.999, epochs=10, patience=None, monitor="full", precision="mixed", refit=True)
 RANDOM = BEST | dict(model_options=BEST["model_options"] | dict(closed_form=None), lr=2e-3)
 
 RECIPES |= {recipe.name: recipe for recipe in [
-    Recipe("quick", "canonical", epochs=0),
+    Recipe("quick", "canonical", epochs=0, refit=True),
     Recipe("best", **BEST, file="best_model.pth"),
     Recipe("best_256", **BEST | dict(batch_size=256)),
     Recipe("best_random", **RANDOM),
-    Recipe("quick_words", "canonical", epochs=0, track="latents+words"),
+    Recipe("quick_words", "canonical", epochs=0, track="latents+words", refit=True),
     Recipe("best_words", **BEST, track="latents+words", file="best_words_model.pth"),
     Recipe("best_words_random", **RANDOM, track="latents+words"),
 ]}
@@ -276,15 +278,21 @@ def predict(
     model.train(training)
     return torch.cat(parts).numpy()
 
-# %% ../nbs/02_train.ipynb #8ca2bcd0
+# %% ../nbs/02_train.ipynb #f4218a7e
+def multiplies_bfloat16() -> bool:
+    "Has this machine's CPU instructions for products of bfloat16? Known on Linux; elsewhere no is assumed."
+    try: return bool(re.search(r"\b(amx_bf16|avx512_bf16)\b", Path("/proc/cpuinfo").read_text()))
+    except OSError: return False
+
 def mixed_dtype(
     recipe: Recipe,
     device: torch.device,
 ):
-    "The dtype of mixed precision, or None for plain float32: bfloat16 where the GPU computes with it, float16 on older ones."
-    if recipe.precision not in ("auto", "float32"): raise InputError(f"recipe {recipe.name}", "precision", repr(recipe.precision), "auto or float32", "Choose one of them.")
-    if device.type != "cuda" or recipe.precision == "float32": return None
-    return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    "The dtype of mixed precision, or None for plain float32: bfloat16 where the device computes with it, float16 on older GPUs."
+    if recipe.precision not in ("auto", "mixed", "float32"): raise InputError(f"recipe {recipe.name}", "precision", repr(recipe.precision), "auto, mixed or float32", "Choose one of them.")
+    if recipe.precision == "float32": return None
+    if device.type == "cuda": return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
+    return torch.bfloat16 if recipe.precision == "mixed" and device.type == "cpu" and multiplies_bfloat16() else None
 
 # %% ../nbs/02_train.ipynb #30cab79e
 class Trainer:
@@ -328,6 +336,65 @@ class Trainer:
         decay = min(self.recipe.ema, self.step_number/(self.step_number + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
+# %% ../nbs/02_train.ipynb #5e819447
+class Learner:
+    "A model, the captions that it learns from, and what changes it. Its random numbers are torch's own, seeded by the recipe."
+    def __init__(self,
+        recipe: Recipe,
+        pairs: Pairs,
+        rows,         # of its captions: an index array or a slice
+        device: torch.device,
+    ):
+        self.recipe, self.device = recipe, device
+        self.text, self.image = torch.tensor(pairs.text[rows], device=device), torch.tensor(np.asarray(pairs.image), device=device)
+        self.image_of = torch.tensor(pairs.image_of[rows])
+        self.image_on = self.image_of.to(device)
+        torch.manual_seed(recipe.seed)
+        self.model = make_model(recipe.model, *pairs.dims, **recipe.model_options).to(device)
+        self.model.start(self.text, self.image, self.image_on)
+        self.loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
+        self.average = copy.deepcopy(self.model) if recipe.ema else None
+        self.mixer = CaptionMixer(self.text, self.image_of, recipe.mix, recipe.jitter) if recipe.mix or recipe.jitter else None
+        self.per_epoch = len(epoch_batches(recipe, self.image_of, 1)) if recipe.epochs else 0
+        self.trainer = Trainer(recipe, self.model, self.loss, recipe.epochs*self.per_epoch, self.per_epoch, device, self.average) if recipe.epochs else None
+
+    @property
+    def judged(self): "The model that is judged and kept."; return self.model if self.average is None else self.average
+
+    def bar(self, name, epochs, progress):
+        "A progress bar for so many epochs."
+        return tqdm(total=epochs*self.per_epoch, desc=name, file=sys.stdout, disable=not progress or not epochs, bar_format=BAR)
+
+    def epoch(self,
+        number: int,   # from 1
+        history: list, # one dict an epoch so far, with its mrr; the first is of epoch 0
+        bar,           # to be moved by each step
+    ) -> float: # the mean loss of its steps
+        "One epoch of gradient descent."
+        begin_epoch(self.recipe, self.model, self.loss, number, history)
+        total = torch.zeros((), device=self.device)
+        for rows in epoch_batches(self.recipe, self.image_of, number):
+            x = self.mixer(rows) if self.mixer else self.text.index_select(0, rows.to(self.device))
+            which = self.image_on[rows.to(self.device)]
+            total += self.trainer.step(x, self.image.index_select(0, which), which)
+            bar.update()
+        return total.item()/self.per_epoch
+
+    def finish(self,
+        state: dict, # of the epoch that is kept
+    ) -> dict: # the state, finished
+        "Put the model into a state and let it set what only a trained model can tell."
+        self.model.load_state_dict(state)
+        self.model.finish(self.text, self.image, self.image_on)
+        return snapshot(self.model)
+
+def begin_epoch(recipe, model, loss, number, history):
+    "Let model and loss do what they do by epochs."
+    model.begin_epoch(number, [line["mrr"] for line in history])
+    model.train()
+    loss.train()
+    loss.begin_epoch(number, recipe.epochs)
+
 # %% ../nbs/02_train.ipynb #b93986f0
 def with_words(
     pairs: Pairs,
@@ -336,7 +403,7 @@ def with_words(
     "The pairs as a model of a track sees them: with their words beside their latents."
     return pairs if words is None else replace(pairs, text=beside(pairs.text, pairs.captions, words), crc=None)
 
-# %% ../nbs/02_train.ipynb #80361f7f
+# %% ../nbs/02_train.ipynb #7d8b947c
 def fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -351,42 +418,43 @@ def fit(
     keep_freed_memory()
     words = fit_words(recipe.track, pairs.captions[split.train])
     seen = with_words(pairs, words)
-    text, image = torch.tensor(seen.text[split.train], device=device), torch.tensor(np.asarray(pairs.image), device=device)
-    image_of = torch.tensor(pairs.image_of[split.train])
-    image_on = image_of.to(device)
     judge = Judge(seen, split.val, recipe.monitor, device)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(recipe.seed)
-        model = make_model(recipe.model, *seen.dims, **recipe.model_options).to(device)
-        model.start(text, image, image_on)
-        loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
-        average = copy.deepcopy(model) if recipe.ema else None
-        course, mixer = Course(recipe, judge, model, loss, seen, split, average), CaptionMixer(text, image_of, recipe.mix, recipe.jitter) if recipe.mix or recipe.jitter else None
+        learner = Learner(recipe, seen, split.train, device)
+        course = Course(recipe, judge, learner.model, learner.loss, seen, split, learner.average)
         seconds = [time.perf_counter() - began]
-        if recipe.epochs:
-            per_epoch = len(epoch_batches(recipe, image_of, 1))
-            trainer = Trainer(recipe, model, loss, recipe.epochs*per_epoch, per_epoch, device, average)
-            with tqdm(total=recipe.epochs*per_epoch, desc=recipe.name, file=sys.stdout, disable=not progress, bar_format=BAR) as bar:
-                for epoch in range(1, recipe.epochs+1):
-                    course.begin_epoch(epoch)
-                    total = torch.zeros((), device=device)
-                    for rows in epoch_batches(recipe, image_of, epoch):
-                        x = mixer(rows) if mixer else text.index_select(0, rows.to(device))
-                        which = image_on[rows.to(device)]
-                        total += trainer.step(x, image.index_select(0, which), which)
-                        bar.update()
-                    course.end_epoch(epoch, total.item()/per_epoch, trainer.optimiser.param_groups[0]["lr"])
-                    seconds.append(time.perf_counter() - began)
-                    bar.set_postfix_str(course.summary(), refresh=False)
-                    if each_epoch: each_epoch(course.history[-1])
-                    if course.done: break
-                    if limit is not None and 2*seconds[-1] - seconds[-2] > limit: break
-        model.load_state_dict(course.state)
-        found = {"best_epoch": course.best, **measure(model, seen, split)}
+        with learner.bar(recipe.name, recipe.epochs, progress) as bar:
+            for epoch in range(1, recipe.epochs+1):
+                course.end_epoch(epoch, learner.epoch(epoch, course.history, bar), learner.trainer.optimiser.param_groups[0]["lr"])
+                seconds.append(time.perf_counter() - began)
+                bar.set_postfix_str(course.summary(), refresh=False)
+                if each_epoch: each_epoch(course.history[-1])
+                if course.done: break
+                if limit is not None and 2*seconds[-1] - seconds[-2] > limit: break
+        state = learner.finish(course.state)
+        found = {"best_epoch": course.best, **measure(learner.model, seen, split)}
         if limit is not None and not course.done and len(course.history) <= recipe.epochs: found["limit"] = float(limit)
-    return Checkpoint(recipe, pairs.dims, course.state, training_fingerprint(pairs, split), found, course.history, seconds, words)
+        final = refit(recipe, pairs, course.history[:course.best+1], device, progress) if recipe.refit else None
+    if final: seconds.append(time.perf_counter() - began)
+    return Checkpoint(recipe, pairs.dims, state, training_fingerprint(pairs, split), found, course.history, seconds, words, final)
 
-# %% ../nbs/02_train.ipynb #d1892b3a
+# %% ../nbs/02_train.ipynb #40e4f774
+def refit(
+    recipe: Recipe,
+    pairs: Pairs,
+    history: list,     # of the judged training, up to its best epoch
+    device=None,
+    progress=True,
+) -> dict: # state, words: those of a `Checkpoint`
+    "The same training, on all pairs."
+    device = torch.device(device or default_device())
+    words = fit_words(recipe.track, pairs.captions)
+    learner = Learner(recipe, with_words(pairs, words), slice(None), device)
+    with learner.bar(f"{recipe.name}, all images", len(history) - 1, progress) as bar:
+        for epoch in range(1, len(history)): learner.epoch(epoch, history[:epoch], bar)
+    return {"state": learner.finish(snapshot(learner.judged)), "words": words}
+
+# %% ../nbs/02_train.ipynb #0169951c
 class Course:
     "The history of a training, and its best epoch so far."
     def __init__(self, recipe, judge, model, loss, pairs, split, average=None):
@@ -413,13 +481,6 @@ class Course:
             x, y = torch.tensor(self.pairs.text[rows], device=where), torch.tensor(self.pairs.image[self.pairs.image_of[rows]], device=where)
             total += float(self.loss(self.judged(x).float(), y, image))*len(rows)/len(self.rows)
         return total
-
-    def begin_epoch(self, epoch):
-        "Let model and loss do what they do by epochs."
-        self.model.begin_epoch(epoch, [line["mrr"] for line in self.history])
-        self.model.train()
-        self.loss.train()
-        self.loss.begin_epoch(epoch, self.recipe.epochs)
 
     def end_epoch(self, epoch, loss, lr):
         "Judge the model, and keep it if it is the best yet."
@@ -515,7 +576,7 @@ def read_checkpoint(
         raise InputError(path, "", f"keys {sorted(map(str, facts))[:8]}" if isinstance(facts, dict) else type(facts).__name__, f"keys {', '.join(wanted)}", RETRAIN_IT)
     return facts
 
-# %% ../nbs/02_train.ipynb #c2bca598
+# %% ../nbs/02_train.ipynb #5963343c
 @dataclass
 class Checkpoint:
     "A trained translator and what is known about it."
@@ -525,38 +586,50 @@ class Checkpoint:
     fingerprint: str         # of the training data, see `training_fingerprint`
     metrics: dict            # best_epoch, val_mrr, train_mrr, gap and their protocol; limit, where time cut the training
     history: list            # one dict an epoch: epoch, loss, lr, mrr (by the recipe's monitor)
-    seconds: list = None     # since the start, one an epoch; None where the log is missing
+    seconds: list = None     # since the start, one an epoch, and one behind a refit; None where the log is missing
     words: Words = None      # of the track latents+words
+    final: dict = None       # state and words of the same training on all pairs, where the recipe has a `refit`
     version: str = __version__  # of latentkit
 
-    def translator(self, device="cpu") -> Translator:
+    def translator(self,
+        device="cpu",
+        final=False, # the one that was trained on all pairs, where there is one
+    ) -> Translator:
         "The trained translator, in evaluation mode."
-        dx = self.dims[0] + (0 if self.words is None else len(self.words.mean))
+        state, words = self.parts(final)
+        dx = self.dims[0] + (0 if words is None else len(words.mean))
         model = make_model(self.recipe.model, dx, self.dims[1], **self.recipe.model_options)
-        model.load_state_dict(self.state)
+        model.load_state_dict(state)
         return model.to(device).eval()
+
+    def parts(self, final): "The state dict and the words."; return (self.final["state"], self.final["words"]) if final and self.final else (self.state, self.words)
 
     def predict(self,
         of,               # `Pairs` or `Queries`
         rows=slice(None), # of their captions
         device=None,      # CUDA where there is one
+        final=False,      # by the translator that was trained on all pairs, where there is one: for captions that none of them holds
     ) -> np.ndarray: # (rows, Dy) float32
         "Image latents of captions, from their latents and, in the track latents+words, their words."
-        return predict(self.translator(device or default_device()), beside(of.text[rows], of.captions[rows], self.words))
+        return predict(self.translator(device or default_device(), final), beside(of.text[rows], of.captions[rows], self.parts(final)[1]))
 
     def save(self,
         path, # the .pth to write; the log goes beside it as .csv
     ):
         "Write checkpoint and log, each whole or not at all."
+        plain = lambda words: words and words.plain()
         facts = {key: value for key, value in vars(self).items() if key != "seconds"}
+        facts |= {"recipe": asdict(self.recipe), "dims": list(self.dims), "words": plain(self.words), "final": self.final and self.final | {"words": plain(self.final["words"])}}
         buffer = io.BytesIO() # saved under its own name, a file would carry that name inside
-        torch.save(facts | {"recipe": asdict(self.recipe), "dims": list(self.dims), "words": self.words and self.words.plain()}, buffer)
-        with atomic(Path(path).with_suffix(".csv")) as temporary: self.log().to_csv(temporary, index=False)
+        torch.save(facts, buffer)
+        log = self.log().astype(object) # integers stay such where a line has none
+        if self.final and self.seconds: log.loc[len(log), "seconds"] = self.seconds[-1] # behind the refit
+        with atomic(Path(path).with_suffix(".csv")) as temporary: log.to_csv(temporary, index=False)
         with atomic(path) as temporary: temporary.write_bytes(buffer.getvalue()) # last: where it is, all is
 
     def log(self) -> pd.DataFrame:
         "The history as a table, with the seconds since the start."
-        return pd.DataFrame(self.history).assign(seconds=self.seconds)
+        return pd.DataFrame(self.history).assign(seconds=self.seconds and self.seconds[:len(self.history)])
 
     @classmethod
     def load(cls,
@@ -568,21 +641,24 @@ class Checkpoint:
         except TypeError as error: raise InputError(path, "recipe", str(error), f"the fields of Recipe (this is latentkit {__version__}, the file was written by {facts['version']})", RETRAIN_IT) from None
         try: seconds = pd.read_csv(Path(path).with_suffix(".csv"))["seconds"].tolist()
         except (OSError, ValueError, KeyError): seconds = None # the log is only for the eye
-        if seconds is not None and len(seconds) != len(facts["history"]): seconds = None
-        return cls(**facts | {"recipe": recipe, "dims": tuple(facts["dims"]), "words": facts["words"] and Words.of(facts["words"])}, seconds=seconds)
+        words, final = (lambda plain: plain and Words.of(plain)), facts["final"]
+        if seconds is not None and len(seconds) != len(facts["history"]) + bool(final): seconds = None
+        return cls(**facts | {"recipe": recipe, "dims": tuple(facts["dims"]), "words": words(facts["words"]), "final": final and final | {"words": words(final["words"])}}, seconds=seconds)
 
-    def check(self,
-        path,         # where it came from, for messages
-        pairs: Pairs,
-        split: Split,
-    ):
-        "Raise `InputError` where the checkpoint was made for other dims or other data."
-        remedy = "Train it on these data (RETRAIN=\"auto\" or True), or choose the OUT_DIR that belongs to them."
-        if self.dims != pairs.dims: raise InputError(path, "dims", f"{self.dims[0]} -> {self.dims[1]}", f"{pairs.dims[0]} -> {pairs.dims[1]}, as the data have it", remedy)
-        if self.fingerprint != (expected := training_fingerprint(pairs, split)):
-            raise InputError(path, "fingerprint", self.fingerprint, f"{expected}: it was trained on other data or another split", remedy)
+# %% ../nbs/02_train.ipynb #e4d20cd5
+def check_made_for(
+    checkpoint: Checkpoint,
+    path,         # where it came from, for messages
+    pairs: Pairs,
+    split: Split,
+):
+    "Raise `InputError` where a checkpoint was made for other dims or other data."
+    remedy = "Train it on these data (RETRAIN=\"auto\" or True), or choose the OUT_DIR that belongs to them."
+    if checkpoint.dims != pairs.dims: raise InputError(path, "dims", f"{checkpoint.dims[0]} -> {checkpoint.dims[1]}", f"{pairs.dims[0]} -> {pairs.dims[1]}, as the data have it", remedy)
+    if checkpoint.fingerprint != (expected := training_fingerprint(pairs, split)):
+        raise InputError(path, "fingerprint", checkpoint.fingerprint, f"{expected}: it was trained on other data or another split", remedy)
 
-# %% ../nbs/02_train.ipynb #414e741f
+# %% ../nbs/02_train.ipynb #4a9a71f9
 def load_or_fit(
     recipe: Recipe,
     pairs: Pairs,
@@ -599,7 +675,7 @@ def load_or_fit(
     if retrain is not True:
         try:
             checkpoint = Checkpoint.load(path)
-            checkpoint.check(path, pairs, split)
+            check_made_for(checkpoint, path, pairs, split)
             ours, theirs = asdict(recipe), asdict(checkpoint.recipe)
             other = {key: (theirs[key], ours[key]) for key in ours if ours[key] != theirs[key]}
             if other and retrain == "auto":
