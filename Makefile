@@ -57,7 +57,7 @@ seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [R
 	@$(BIN)/python -m latentkit.seeds $(if $(TEAM_D),--team-d,"$(RECIPE)" --seeds $(SEEDS)) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
-	@$(BIN)/python -m pytest -q -rs tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 tests
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs

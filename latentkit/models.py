@@ -616,7 +616,7 @@ class GeomAdapter(Translator, name="geom_adapter"):
         y = self.affine(x)
         return y + self.adapter(y)
 
-# %% ../nbs/01_models.ipynb #44e27f03
+# %% ../nbs/01_models.ipynb #34bd6933
 class CanonicalMLP(Translator, name="canonical_mlp"):
     "The canonical query, learned on, with a network beside it that begins at zero."
     def __init__(self, dx, dy,
@@ -625,9 +625,10 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         dropout=0.5,             # behind each ReLU
         input_dropout=0.,        # on the centred text, for both paths
         closed_form="canonical", # or another one; None: a random start
+        offset=True,             # take the `hub_offset` from the trained model's queries
     ):
         super().__init__(dx, dy)
-        self.closed_form, self.affine, self.input_dropout = closed_form, nn.Linear(dx, dy), Dropout(input_dropout)
+        self.closed_form, self.offset, self.affine, self.input_dropout = closed_form, offset, nn.Linear(dx, dy), Dropout(input_dropout)
         self.deep = hidden_layers(dx, dy, hidden, layers, dropout)
         self.register_buffer("mean", torch.zeros(dx))
         self.register_buffer("hubs", torch.zeros(dy)) # taken from each query of a trained model, see `hub_offset`
@@ -649,4 +650,6 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         query = direction(self.affine(x) + self.deep(x))
         return query if self.training else query - self.hubs
 
-    def finish(self, text, image, image_of): self.hubs.zero_().copy_(hub_offset(self.eval(), text, image, image_of))
+    def finish(self, text, image, image_of):
+        self.hubs.zero_()
+        if self.offset: self.hubs.copy_(hub_offset(self.eval(), text, image, image_of))

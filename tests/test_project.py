@@ -40,7 +40,7 @@ def test_package_needs_no_development_dependency():
 def test_parameters_cell_is_tagged():
     cells = json.loads((ROOT/"nbs"/"05_final.ipynb").read_text())["cells"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    assert len(tagged) == 1 and all(flag in tagged[0] for flag in ("DATA_DIR", "OUT_DIR", "RETRAIN", "RECIPES", "BLENDS", "SEED", "EPOCHS", "DEVICE"))
+    assert len(tagged) == 1 and all(flag in tagged[0] for flag in ("DATA_DIR", "OUT_DIR", "RETRAIN", "RECIPES", "BLENDS", "SEED", "EPOCHS", "REFIT", "DEVICE"))
 
 FLAGS = "{{DATA_DIR: null, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: []}}"
 
