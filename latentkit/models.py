@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MODELS', 'RIDGES_X', 'RIDGES_Y', 'POWERS', 'Translator', 'make_model', 'parameters', 'Moments', 'moments', 'Affine',
            'Ridge', 'components', 'PCACosine', 'matrix_power', 'procrustes', 'WhitenedProcrustes', 'hub_offset',
-           'Eigenbasis', 'Canonical', 'CanonicalRFF', 'zero', 'start_affine', 'Linear', 'Dropout', 'Direction',
-           'direction', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline',
-           'ResidualMLP', 'WideResidual', 'AffineResMLP', 'GeomAdapter', 'CanonicalMLP']
+           'Eigenbasis', 'Canonical', 'CanonicalRFF', 'zero', 'start_affine', 'Linear', 'Dropout', 'KeptPositive',
+           'ReLUDropout', 'Direction', 'direction', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers',
+           'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP', 'WideResidual', 'AffineResMLP', 'GeomAdapter', 'CanonicalMLP']
 
 # %% ../nbs/01_models.ipynb #55f50d64
 import math
@@ -391,14 +391,14 @@ class Linear(Translator, name="linear"):
 
     def forward(self, x): return self.map(x)
 
-# %% ../nbs/01_models.ipynb #30f296d5
+# %% ../nbs/01_models.ipynb #66750cf9
 class Dropout(nn.Module):
     "Zero each element with probability `p` while training, and scale the others by 1/(1-p) (Srivastava et al. 2014)."
     def __init__(self,
-        p: float, # 0 <= p < 1; on the CPU rounded to a multiple of 1/65536
+        p: float, # 0 <= p < 1; on the CPU rounded to a multiple of 1/256
     ):
         super().__init__()
-        self.p = p
+        self.p, self.level = p, min(255, round(p*256)) # so many of 256 values are dropped
         self.register_buffer("lanes", None, persistent=False) # random numbers of the shape of x; None: drawn at each call
 
     @staticmethod
@@ -406,16 +406,38 @@ class Dropout(nn.Module):
         shape, # of x
         device="cpu",
         generator=None,
-    ) -> torch.Tensor: # int16, uniform
-        "Four numbers from each 64-bit one."
+    ) -> torch.Tensor: # int8, uniform
+        "Eight numbers from each 64-bit one."
         count = math.prod(shape)
-        return torch.empty((count + 3)//4, dtype=torch.int64, device=device).random_(-2**63, None, generator=generator).view(torch.int16)[:count].view(shape)
+        return torch.empty((count + 7)//8, dtype=torch.int64, device=device).random_(-2**63, None, generator=generator).view(torch.int8)[:count].view(shape)
 
     def forward(self, x):
         if not self.training or self.p == 0: return x
         if self.lanes is None and x.device.type != "cpu": return F.dropout(x, self.p)
         lanes = self.draw(x.shape) if self.lanes is None else self.lanes
-        return x*((lanes >= round(self.p*65536) - 32768)*(1/(1 - self.p)))
+        return x*((lanes >= self.level - 128)*(256/(256 - self.level)))
+
+# %% ../nbs/01_models.ipynb #ab1d5d47
+class KeptPositive(torch.autograd.Function):
+    "Positive elements whose lane is not dropped, scaled."
+    generate_vmap_rule = True # for several seeds at once, see 02b_seeds
+
+    @staticmethod
+    def forward(x, lanes, level, scale): return torch.ops.aten.threshold_backward(x, lanes.to(x.dtype), level - 129).clamp_min_(0).mul_(scale)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.scale = inputs[3]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, g): return torch.ops.aten.threshold_backward(g, ctx.saved_tensors[0], 0).mul_(ctx.scale), None, None, None
+
+class ReLUDropout(Dropout):
+    "ReLU, then dropout."
+    def forward(self, x):
+        if not self.training or self.p == 0 or (self.lanes is None and x.device.type != "cpu"): return super().forward(F.relu(x))
+        return KeptPositive.apply(x, self.draw(x.shape) if self.lanes is None else self.lanes, self.level, 256/(256 - self.level))
 
 # %% ../nbs/01_models.ipynb #69f25ef2
 class Direction(torch.autograd.Function):
@@ -484,7 +506,7 @@ class ResidualAdapter(Translator, name="rmlpa"):
 
     def forward(self, x): return direction(self.deep(x) + self.shortcut(x))
 
-# %% ../nbs/01_models.ipynb #0c2c5ffb
+# %% ../nbs/01_models.ipynb #35956bc6
 class Stitcher(Translator, name="stitcher"):
     "A linear map and a deep correction to it (team A)."
     def __init__(self, dx, dy,
@@ -495,14 +517,14 @@ class Stitcher(Translator, name="stitcher"):
         super().__init__(dx, dy)
         self.closed_form = closed_form
         self.shortcut = nn.Linear(dx, dy, bias=False)
-        self.deep = nn.Sequential(nn.Linear(dx, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, hidden), nn.ReLU(), Dropout(dropout), nn.Linear(hidden, dy))
+        self.deep = nn.Sequential(nn.Linear(dx, hidden), ReLUDropout(dropout), nn.Linear(hidden, hidden), ReLUDropout(dropout), nn.Linear(hidden, dy))
 
     def start(self, text, image, image_of):
         if self.closed_form: start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
 
     def forward(self, x): return direction(self.shortcut(x) + self.deep(x))
 
-# %% ../nbs/01_models.ipynb #c7771a58
+# %% ../nbs/01_models.ipynb #047e88a5
 def hidden_layers(
     dx: int,
     dy: int,
@@ -512,7 +534,7 @@ def hidden_layers(
 ) -> nn.Sequential:
     "`layers` times linear, ReLU, dropout; then linear to Dy."
     dims = [dx] + [hidden]*layers
-    return nn.Sequential(*[part for a, b in zip(dims, dims[1:]) for part in (nn.Linear(a, b), nn.ReLU(), Dropout(dropout))], nn.Linear(dims[-1], dy))
+    return nn.Sequential(*[part for a, b in zip(dims, dims[1:]) for part in (nn.Linear(a, b), ReLUDropout(dropout))], nn.Linear(dims[-1], dy))
 
 class MLP1(Translator, name="mlp1"):
     "One hidden layer (team E)."

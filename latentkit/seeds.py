@@ -38,7 +38,7 @@ class Step(torch.nn.Module):
         with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None): prediction = self.model(x)
         return self.loss(prediction.float(), y, image)
 
-# %% ../nbs/02b_seeds.ipynb #2d027f68
+# %% ../nbs/02b_seeds.ipynb #0bb5949d
 class Together:
     "The weights of S seeds in one stack, and the steps that train them."
     def __init__(self,
@@ -67,7 +67,7 @@ class Together:
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []), torch.no_grad(): self.step_of(x, y, image)
         for hook in hooks: hook.remove()
 
-    def lanes(self, batch: int) -> dict: # dropout's buffer -> (S, batch, ...) int16
+    def lanes(self, batch: int) -> dict: # dropout's buffer -> (S, batch, ...) int8
         "Each seed's random numbers, from its own random state."
         drawn = []
         for s, state in enumerate(self.states):
