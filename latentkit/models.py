@@ -237,17 +237,17 @@ def hub_offset(
     cov.diagonal().add_(ridge*cov.diagonal().mean())
     return torch.linalg.solve(cov, y.T @ near/len(y)).float()
 
-# %% ../nbs/01_models.ipynb #31bec153
+# %% ../nbs/01_models.ipynb #e3b4fbee
 RIDGES_X, RIDGES_Y, POWERS = (.01, .03, .1, .3, 1.), (.1, .3, 1., 3., 10.), (1., 1.25, 1.5, 2.)
 
 class Eigenbasis:
     "Moments in the eigenbases of both covariances, where a ridge is a division."
     def __init__(self,
         m: Moments,
-        dtype=torch.float64, # of the decompositions; float32 is enough to compare ridges by
+        dtype=torch.float64, # of what follows the decompositions; float32 is enough to compare ridges by
     ):
-        (lx, self.vx), (ly, self.vy) = torch.linalg.eigh(m.xx.to(dtype)), torch.linalg.eigh(m.yy.to(dtype))
-        self.lx, self.ly = lx.clamp(min=0), ly.clamp(min=0)
+        (lx, vx), (ly, vy) = torch.linalg.eigh(m.xx), torch.linalg.eigh(m.yy) # in float32 it does not always converge
+        self.lx, self.ly, self.vx, self.vy = lx.clamp(min=0).to(dtype), ly.clamp(min=0).to(dtype), vx.to(dtype), vy.to(dtype)
         self.cross, self.factored = self.vx.T @ m.xy.to(dtype) @ self.vy, None # the ridges whose `svd` is kept
 
     def core(self,
