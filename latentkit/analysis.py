@@ -124,7 +124,7 @@ def distance_table(
     "`distances` of several models."
     return pd.concat({name: distances(p, gallery, target) for name, p in predictions.items()}, names=["model"])
 
-# %% ../nbs/04_analysis.ipynb #3d7ffe5f
+# %% ../nbs/04_analysis.ipynb #ec5a6ede
 def picture(
     folder,    # of pictures, or None
     name: str, # an image's name, perhaps with another folder in front or without its ending
@@ -161,6 +161,7 @@ def thumbnail(
     image.thumbnail((side, side))
     return embedded("jpeg", lambda stream: image.save(stream, "JPEG", quality=quality))
 
+# %% ../nbs/04_analysis.ipynb #a179401f
 def nearest(
     prediction, # (Q, Dy)
     gallery,    # (G, Dy)

@@ -292,7 +292,7 @@ def table(
     row = lambda tag, cells: "<tr>" + "".join(f"<{tag}{kind}>{cell}</{tag}>" for kind, cell in zip(kinds, cells)) + "</tr>"
     return f'<table>{row("th", [title.rstrip("#") for title in head])}{"".join(row("td", cells) for cells in lines)}</table>' if lines else ""
 
-# %% ../nbs/04a_inspect.ipynb #579fb40d
+# %% ../nbs/04a_inspect.ipynb #2e08e984
 def strip(
     seen: Inspection,
     name: str,              # HTML, what the strip is about
@@ -325,6 +325,7 @@ def retrieved(
     words = "Below each picture: its place and its cosine similarity" + ("; in the second list also by how many places it has moved. " if len(strips) > 1 else ". ") + "Hover for its captions."
     return f'<div class="lk-models">{"".join(strips)}</div><p><small>{words}</small></p>'
 
+# %% ../nbs/04a_inspect.ipynb #29707ff0
 def caption_page(
     seen: Inspection,
     caption: int,

@@ -9,9 +9,10 @@ __all__ = ['MODELS', 'RIDGES_X', 'RIDGES_Y', 'POWERS', 'Translator', 'make_model
            'ReLUDropout', 'Direction', 'direction', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers',
            'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP', 'WideResidual', 'AffineResMLP', 'GeomAdapter', 'CanonicalMLP']
 
-# %% ../nbs/01_models.ipynb #55f50d64
+# %% ../nbs/01_models.ipynb #e179836f
 import math
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import nn
@@ -264,7 +265,7 @@ class Eigenbasis:
             middle = (u*s**power) @ vt
         return wx[:, None]*middle*wy
 
-# %% ../nbs/01_models.ipynb #a9ab3d5a
+# %% ../nbs/01_models.ipynb #b932c51e
 class Canonical(Affine, name="canonical"):
     "The query that ranks by canonical correlation (Hotelling 1936), in closed form."
     def __init__(self, dx, dy,
@@ -292,8 +293,7 @@ class Canonical(Affine, name="canonical"):
         rows = [(part == k).nonzero()[:, 0] for k in range(self.folds)] if None in self.given else [slice(None)]
         if any(isinstance(r, torch.Tensor) and len(r) == 0 for r in rows): raise InputError("canonical", "folds", f"{len(image)} images in {self.folds} folds", "captions in each fold", "Give the ridges and the power, or fewer folds.")
         each = [moments(text[r], image, image_of[r], self.features, F.normalize) for r in rows]
-        whole = each[0]
-        for m in each[1:]: whole = whole.joined(m)
+        whole = reduce(Moments.joined, each)
         choice = self.given if None not in self.given else self.choose([(whole.joined(m, -1), text[r], image_of[r]) for m, r in zip(each, rows)], image)
         basis = Eigenbasis(whole)
         matrix = (basis.vx @ basis.core(*choice) @ basis.vy.T).T

@@ -8,7 +8,7 @@ __all__ = ['RECIPES', 'BIGJUMP', 'BEST', 'WORDY', 'BLENDS', 'SAMPLERS', 'BAR', '
            'images_by_captions', 'distinct_images', 'CaptionMixer', 'learning_rate', 'make_optimiser', 'default_device',
            'predict', 'multiplies_bfloat16', 'mixed_dtype', 'Trainer', 'Learner', 'begin_epoch', 'with_words', 'fit',
            'refit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches', 'training_fingerprint',
-           'measure', 'read_checkpoint', 'Checkpoint', 'check_made_for', 'load_or_fit']
+           'measure', 'read_checkpoint', 'Trained', 'Checkpoint', 'check_made_for', 'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, ctypes, io, math, pickle, re, sys, time, zipfile, zlib
@@ -27,7 +27,7 @@ from .models import Translator, make_model
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
 from .words import Words, beside, fit_words
 
-# %% ../nbs/02_train.ipynb #15dcb3c6
+# %% ../nbs/02_train.ipynb #9bba0258
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides how a translator is trained."
@@ -65,6 +65,7 @@ class Recipe:
     @property
     def checkpoint(self) -> str: "Name of the checkpoint's file."; return self.file or f"{self.name}_best_model.pth"
 
+# %% ../nbs/02_train.ipynb #306a1a0e
 RECIPES = {recipe.name: recipe for recipe in [
     Recipe("A-mlp", "mlp", "triplet", lr=1e-5, min_lr=1e-7, weight_decay=1e-3, file="final_latent_mapper.pth"),
     Recipe("A-rmlpa", "rmlpa", "infonce", loss_options=dict(learnable=True), lr=1e-4, min_lr=1e-6, weight_decay=1e-4, file="rmlpa_best_model.pth"),
@@ -578,9 +579,9 @@ def read_checkpoint(
         raise InputError(path, "", f"keys {sorted(map(str, facts))[:8]}" if isinstance(facts, dict) else type(facts).__name__, f"keys {', '.join(wanted)}", RETRAIN_IT)
     return facts
 
-# %% ../nbs/02_train.ipynb #5963343c
+# %% ../nbs/02_train.ipynb #fe5b2c17
 @dataclass
-class Checkpoint:
+class Trained:
     "A trained translator and what is known about it."
     recipe: Recipe
     dims: tuple              # (Dx, Dy)
@@ -615,6 +616,13 @@ class Checkpoint:
         "Image latents of captions, from their latents and, in the track latents+words, their words."
         return predict(self.translator(device or default_device(), final), beside(of.text[rows], of.captions[rows], self.parts(final)[1]))
 
+    def log(self) -> pd.DataFrame:
+        "The history as a table, with the seconds since the start."
+        return pd.DataFrame(self.history).assign(seconds=self.seconds and self.seconds[:len(self.history)])
+
+# %% ../nbs/02_train.ipynb #a02ad4a2
+class Checkpoint(Trained):
+    "A trained translator that goes into a file and comes back."
     def save(self,
         path, # the .pth to write; the log goes beside it as .csv
     ):
@@ -628,10 +636,6 @@ class Checkpoint:
         if self.final and self.seconds: log.loc[len(log), "seconds"] = self.seconds[-1] # behind the refit
         with atomic(Path(path).with_suffix(".csv")) as temporary: log.to_csv(temporary, index=False)
         with atomic(path) as temporary: temporary.write_bytes(buffer.getvalue()) # last: where it is, all is
-
-    def log(self) -> pd.DataFrame:
-        "The history as a table, with the seconds since the start."
-        return pd.DataFrame(self.history).assign(seconds=self.seconds and self.seconds[:len(self.history)])
 
     @classmethod
     def load(cls,
