@@ -221,7 +221,7 @@ def page_html(
 
 def paragraph(*lines) -> str: "Plain text as a paragraph."; return f"<p>{html.escape(' '.join(lines))}</p>"
 
-# %% ../nbs/04d_report.ipynb #af4b414f
+# %% ../nbs/04d_report.ipynb #5ec16383
 def sections_of_all(
     pairs: Pairs, split: Split, predictions: dict, checkpoints: dict, weights: dict, unseen: dict, costs, # as for `report`
     results: pd.DataFrame, # from `result_table`
@@ -237,10 +237,9 @@ def sections_of_all(
                              "A blend's weights were chosen on validation, so its fair figure is the unseen one.")
                         + table_html(results, {"median rank": 1})
                         + figure_html(plot_ranks({name: full_ranks(p, pairs.image[images], target) for name, p in predictions.items()}, len(images)), "How many captions find their image at which rank, and Recall@K for every K."))
-    logs = {name: c.log() for name, c in checkpoints.items()}
-    if any(len(log) > 1 for log in logs.values()):
-        monitor = " or ".join(sorted({c.recipe.monitor for c in checkpoints.values() if c.recipe.epochs}))
-        found["Training"] = figure_html(plot_history(logs, monitor), "Loss and validation MRR after each epoch; the dot is the epoch that was kept. A closed form has no curve.")
+    learned = {name: c for name, c in checkpoints.items() if len(c.history) > 1}
+    curves = lambda monitor: plot_history({name: c.log() for name, c in learned.items() if c.recipe.monitor == monitor}, monitor)
+    if learned: found["Training"] = "".join(figure_html(curves(monitor), f"Loss and validation MRR ({monitor}) after each epoch; the dot is the epoch that was kept. A closed form has no curve.") for monitor in dict.fromkeys(c.recipe.monitor for c in learned.values()))
     if costs is not None: found["Costs"] = paragraph("Milliseconds to translate a query, median and 95th percentile (p95), one at a time and 1 024 at a time.") + table_html(costs, {c: 4 if "ms" in c else 1 for c in costs})
     return found
 
