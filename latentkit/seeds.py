@@ -7,7 +7,7 @@ __all__ = ['TEAM_D', 'Step', 'Together', 'fit_together', 'why_not_together', 'fa
            'write_inventory', 'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d',
            'top50_suspects', 'soup', 'main']
 
-# %% ../nbs/02b_seeds.ipynb #91a2a615
+# %% ../nbs/02b_seeds.ipynb #2d966a03
 import argparse, hashlib, json, platform, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from .filter import out_of_fold, subset, suspicion
 from .losses import make_loss
 from .models import Dropout, Translator, make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, begin_epoch, changed, check_made_for, default_device, epoch_batches, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
+from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, begin_epoch, changed, check_made_for, default_device, epoch_batches, finish_model, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
 
 # %% ../nbs/02b_seeds.ipynb #b477e04d
 class Step(torch.nn.Module):
@@ -96,7 +96,7 @@ class Together:
         self.step_number += 1
         return values.detach()
 
-# %% ../nbs/02b_seeds.ipynb #accd6f9c
+# %% ../nbs/02b_seeds.ipynb #55b7dfe8
 def fit_together(
     recipe: Recipe,    # its own seed is not used
     seeds: list,
@@ -142,7 +142,7 @@ def fit_together(
                 going = [course for course in going if not course.done]
                 bar.set_postfix_str(f"epoch {epoch}/{recipe.epochs}, {len(going)} going, best val MRR {max(c.history[c.best]['mrr'] for c in courses):.4f}", refresh=False)
                 if not going: break
-        for course in courses: course.model.load_state_dict(course.state)
+        for course in courses: course.state = finish_model(course.model, course.state, text, image, image_on)
         return [Checkpoint(one, pairs.dims, course.state, training_fingerprint(pairs, split), {"best_epoch": course.best, **measure(course.model, pairs, split)}, course.history, seconds[:len(course.history)])
                 for one, course in zip(recipes, courses)]
 

@@ -6,9 +6,10 @@
 __all__ = ['RECIPES', 'BIGJUMP', 'BEST', 'WORDY', 'BLENDS', 'SAMPLERS', 'BAR', 'RETRAIN_IT', 'Recipe', 'get_recipe', 'changed',
            'from_random', 'get_blend', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images',
            'images_by_captions', 'distinct_images', 'CaptionMixer', 'learning_rate', 'make_optimiser', 'default_device',
-           'predict', 'multiplies_bfloat16', 'mixed_dtype', 'Trainer', 'Learner', 'begin_epoch', 'with_words', 'fit',
-           'refit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches', 'training_fingerprint',
-           'measure', 'read_checkpoint', 'Trained', 'Checkpoint', 'check_made_for', 'load_or_fit']
+           'predict', 'multiplies_bfloat16', 'mixed_dtype', 'Trainer', 'Learner', 'finish_model', 'begin_epoch',
+           'with_words', 'fit', 'refit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches',
+           'training_fingerprint', 'measure', 'read_checkpoint', 'Trained', 'Checkpoint', 'check_made_for',
+           'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, ctypes, io, math, pickle, re, sys, time, zipfile, zlib
@@ -339,7 +340,7 @@ class Trainer:
         decay = min(self.recipe.ema, self.step_number/(self.step_number + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-# %% ../nbs/02_train.ipynb #5e819447
+# %% ../nbs/02_train.ipynb #ae0165e6
 class Learner:
     "A model, the captions that it learns from, and what changes it. Its random numbers are torch's own, seeded by the recipe."
     def __init__(self,
@@ -383,13 +384,17 @@ class Learner:
             bar.update()
         return total.item()/self.per_epoch
 
-    def finish(self,
-        state: dict, # of the epoch that is kept
-    ) -> dict: # the state, finished
-        "Put the model into a state and let it set what only a trained model can tell."
-        self.model.load_state_dict(state)
-        self.model.finish(self.text, self.image, self.image_on)
-        return snapshot(self.model)
+    def finish(self, state) -> dict: "As `finish_model`."; return finish_model(self.model, state, self.text, self.image, self.image_on)
+
+def finish_model(
+    model: Translator,  # is put into the state
+    state: dict,        # of the epoch that is kept
+    text, image, image_of, # as for `Translator.start`
+) -> dict:
+    "The state with what only a trained model can tell."
+    model.load_state_dict(state)
+    model.finish(text, image, image_of)
+    return snapshot(model)
 
 def begin_epoch(recipe, model, loss, number, history):
     "Let model and loss do what they do by epochs."
