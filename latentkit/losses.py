@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOSSES', 'APART', 'Loss', 'FunctionLoss', 'loss', 'make_loss', 'cosine', 'mse', 'smooth_l1', 'moment', 'agreement',
-           'CosineMatrix', 'cosine_matrix', 'same_image', 'InfoNCE', 'MultiPositive', 'Ring', 'BankInfoNCE', 'triplet',
-           'Sum', 'Combined', 'Mix']
+           'CosineMatrix', 'cosine_matrix', 'CosineLoss', 'same_image', 'Contrast', 'InfoNCE', 'MultiPositive', 'Ring',
+           'BankInfoNCE', 'Triplet', 'Sum', 'Combined', 'Mix']
 
-# %% ../nbs/01a_losses.ipynb #809dc933
+# %% ../nbs/01a_losses.ipynb #c6ea71a6
 import math
 
 import torch
@@ -20,6 +20,8 @@ LOSSES = {}
 
 class Loss(nn.Module):
     "A loss, called with (prediction, target, image)."
+    directions_only = False # True: the predictions' lengths do not matter to it
+
     def begin_epoch(self,
         epoch: int,  # from 1
         epochs: int, # in all
@@ -30,15 +32,19 @@ class FunctionLoss(Loss):
     "A function with its options."
     def __init__(self, function, options: dict):
         super().__init__()
-        self.function, self.options = function, options
+        self.function, self.options, self.directions_only = function, options, function.directions_only
 
     def forward(self, prediction, target, image): return self.function(prediction, target, image, **self.options)
 
 def loss(
-    name: str, # by which recipes call it
+    name: str,             # by which recipes call it
+    directions_only=False, # for a function: do the predictions' lengths not matter to it?
 ):
     "Register a function or a subclass of `Loss` under `name`."
-    def register(thing): LOSSES[name] = thing; return thing
+    def register(thing):
+        if not isinstance(thing, type): thing.directions_only = directions_only
+        LOSSES[name] = thing
+        return thing
     return register
 
 def make_loss(
@@ -50,8 +56,8 @@ def make_loss(
     thing = LOSSES[name]
     return thing(**options) if isinstance(thing, type) else FunctionLoss(thing, options)
 
-# %% ../nbs/01a_losses.ipynb #a96a46ec
-@loss("cosine")
+# %% ../nbs/01a_losses.ipynb #cc62b393
+@loss("cosine", directions_only=True)
 def cosine(prediction, target, image=None):
     "Mean of 1 - cos over the rows."
     return 1 - F.cosine_similarity(prediction, target).mean()
@@ -82,7 +88,7 @@ def agreement(prediction, target, image):
     each = (count > 1)/count # so that an image counts once, however many captions it has
     return (each*spread).sum()/each.sum().clamp(min=1)
 
-# %% ../nbs/01a_losses.ipynb #ce99fa46
+# %% ../nbs/01a_losses.ipynb #e4b46daa
 class CosineMatrix(torch.autograd.Function):
     "Cosines of all rows of p with all rows of t, with the gradient in closed form."
     generate_vmap_rule = True # for several seeds at once, see 02b_seeds
@@ -90,7 +96,7 @@ class CosineMatrix(torch.autograd.Function):
     @staticmethod
     def forward(p, t):
         a, b = (torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-12) for x in (p, t))
-        return (p @ t.T).div_(a*b.T), a, b
+        return (p @ t.T).mul_(1/a).mul_(1/b.T), a, b
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -101,9 +107,9 @@ class CosineMatrix(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g, *_):
         p, t, a, b, cosine = ctx.saved_tensors
-        w, gs = g/(a*b.T), g*cosine
-        to_p = torch.addcmul(w @ t, p, gs.sum(1)[:, None]/a.square(), value=-1) if ctx.needs_input_grad[0] else None
-        to_t = torch.addcmul(w.T @ p, t, gs.sum(0)[:, None]/b.square(), value=-1) if ctx.needs_input_grad[1] else None
+        w = (g*(1/a)).mul_(1/b.T)
+        to_p = (p*(torch.linalg.vecdot(g, cosine)[:, None]/-a.square())).addmm_(w, t) if ctx.needs_input_grad[0] else None
+        to_t = (t*(torch.linalg.vecdot(g, cosine, dim=0)[:, None]/-b.square())).addmm_(w.T, p) if ctx.needs_input_grad[1] else None
         return to_p, to_t
 
 def cosine_matrix(
@@ -113,15 +119,57 @@ def cosine_matrix(
     "Cosine of each prediction with each target."
     return CosineMatrix.apply(prediction, target)[0]
 
-# %% ../nbs/01a_losses.ipynb #82442e62
+class CosineLoss(Loss):
+    "A loss of the cosines of a batch's predictions with its targets."
+    directions_only = True
+
+    def of(self,
+        cosines: torch.Tensor, # (B, B), of each prediction with each target
+        image: torch.Tensor,   # (B,) int64
+    ) -> torch.Tensor: # a scalar
+        "The loss, given them."
+        raise NotImplementedError
+
+    def forward(self, prediction, target, image): return self.of(cosine_matrix(prediction, target), image)
+
+# %% ../nbs/01a_losses.ipynb #e580d991
 def same_image(
     image: torch.Tensor, # (B,) int64
 ) -> torch.Tensor: # (B, B) bool
     "Pairs of different rows that belong to one image."
     return (image[:, None] == image) & ~torch.eye(len(image), dtype=torch.bool, device=image.device)
 
+APART = -1e9 # stands for "not a candidate" where -inf would give NaN gradients
+
+class Contrast(torch.autograd.Function):
+    "Cross-entropy of each row's choice of its own column, and where `symmetric` of each column's choice of its own row too, with the gradient in closed form."
+    generate_vmap_rule = True # for several seeds at once, see 02b_seeds
+
+    @staticmethod
+    def forward(cosines, scale, apart, symmetric):
+        logits = (cosines*scale).masked_fill_(apart, APART)
+        slope = logits.log_softmax(1)
+        value = -slope.diagonal().mean()
+        slope.exp_()
+        if symmetric:
+            other = logits.log_softmax(0)
+            value = (value - other.diagonal().mean())/2
+            slope.lerp_(other.exp_(), .5)
+        slope.diagonal().sub_(1)
+        return value, slope.div_(len(slope))
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs[:2], output[1])
+
+    @staticmethod
+    def backward(ctx, g, _):
+        cosines, scale, slope = ctx.saved_tensors
+        return slope*(g*scale), g*(slope*cosines).sum() if ctx.needs_input_grad[1] else None, None, None
+
 @loss("infonce")
-class InfoNCE(Loss):
+class InfoNCE(CosineLoss):
     "Contrast each row with the batch's other images (van den Oord et al. 2018); both ways where `symmetric` (Radford et al. 2021)."
     def __init__(self,
         temperature=0.07, # tau, or where it starts
@@ -132,14 +180,9 @@ class InfoNCE(Loss):
         self.symmetric = symmetric
         self.log_scale = nn.Parameter(torch.tensor(math.log(1/temperature)), requires_grad=learnable)
 
-    def forward(self, prediction, target, image):
+    def of(self, cosines, image):
         beyond = (self.log_scale.detach() - math.log(100)).clamp(min=0) if self.log_scale.requires_grad else 0. # taken off without touching the gradient, so that the way back stays open
-        scale = (self.log_scale - beyond).exp()
-        logits = scale*cosine_matrix(prediction, target)
-        own = logits.diagonal().mean()
-        logits = logits.masked_fill(same_image(image), -torch.inf)
-        if not self.symmetric: return logits.logsumexp(1).mean() - own
-        return (logits.logsumexp(1).mean() + logits.logsumexp(0).mean())/2 - own
+        return Contrast.apply(cosines, (self.log_scale - beyond).exp(), same_image(image), self.symmetric)[0]
 
 # %% ../nbs/01a_losses.ipynb #b9485dfd
 @loss("multi_positive")
@@ -189,9 +232,6 @@ class Ring(nn.Module):
         first, behind = (torch.searchsorted(key, (image + k)*self.size) for k in (0, 1))
         place = behind[:, None] - 1 - torch.arange(most, device=image.device)
         return self.rows[order[place.clamp(min=0)]], place >= first[:, None]
-
-# %% ../nbs/01a_losses.ipynb #02ccdf11
-APART = -1e9 # stands for "not a candidate" where -inf would give NaN gradients
 
 # %% ../nbs/01a_losses.ipynb #5aee5bfd
 @loss("bank_infonce")
@@ -254,17 +294,23 @@ class BankInfoNCE(Loss):
         self.bank.add(latents, images)
         if self.positives: self.past.add(prediction, image)
 
-# %% ../nbs/01a_losses.ipynb #fac3c413
+# %% ../nbs/01a_losses.ipynb #3335b855
 @loss("triplet")
-def triplet(prediction, target, image,
-    margin=0.2, # in units of cosine
-):
+class Triplet(CosineLoss):
     "Hinge between the true image and the hardest other image of the batch (Faghri et al. 2018); 0 for a row without another image."
-    similarity = cosine_matrix(prediction, target)
-    hardest = similarity.masked_fill(image[:, None] == image, -torch.inf).amax(1)
-    return F.relu(margin - similarity.diagonal() + hardest).mean()
+    def __init__(self,
+        margin=0.2, # in units of cosine
+    ):
+        super().__init__()
+        self.margin = margin
 
-# %% ../nbs/01a_losses.ipynb #a99b37cf
+    def of(self, cosines, image):
+        others = cosines.detach().masked_fill(image[:, None] == image, APART)
+        value, hardest = others.max(1)
+        own, other = cosines.gather(1, torch.stack([torch.arange(len(image), device=image.device), hardest], 1)).unbind(1)
+        return (F.relu(self.margin - own + other)*(value > APART)).mean()
+
+# %% ../nbs/01a_losses.ipynb #3a1601d4
 @loss("sum")
 class Sum(Loss):
     "A weighted sum of losses; those of weight 0 are not computed."
@@ -277,13 +323,16 @@ class Sum(Loss):
         self.weights, self.warmup, self.epoch = {name: weight for name, weight in weights.items() if weight}, warmup or {}, math.inf
         if not self.weights: raise InputError("loss sum", "weights", str(weights), "at least one that is not 0", "Correct them.")
         self.parts = nn.ModuleDict({name: make_loss(name, **(options or {}).get(name, {})) for name in self.weights})
+        self.directions_only = all(part.directions_only for part in self.parts.values())
 
     def begin_epoch(self, epoch: int, epochs: int):
         self.epoch = epoch
         for part in self.parts.values(): part.begin_epoch(epoch, epochs)
 
     def forward(self, prediction, target, image):
-        return sum(weight*min(1., self.epoch/(self.warmup.get(name, 0) + 1))*self.parts[name](prediction, target, image) for name, weight in self.weights.items())
+        cosines = cosine_matrix(prediction, target) if any(isinstance(part, CosineLoss) for part in self.parts.values()) else None
+        values = {name: part.of(cosines, image) if isinstance(part, CosineLoss) else part(prediction, target, image) for name, part in self.parts.items()}
+        return sum(weight*min(1., self.epoch/(self.warmup.get(name, 0) + 1))*values[name] for name, weight in self.weights.items())
 
 @loss("combined")
 class Combined(Sum):

@@ -6,8 +6,9 @@
 __all__ = ['MODELS', 'RIDGES_X', 'RIDGES_Y', 'POWERS', 'Translator', 'make_model', 'parameters', 'Moments', 'moments', 'Affine',
            'Ridge', 'components', 'PCACosine', 'matrix_power', 'procrustes', 'WhitenedProcrustes', 'hub_offset',
            'Eigenbasis', 'Canonical', 'CanonicalRFF', 'zero', 'start_affine', 'Linear', 'Dropout', 'KeptPositive',
-           'ReLUDropout', 'Direction', 'direction', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers',
-           'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP', 'WideResidual', 'AffineResMLP', 'GeomAdapter', 'CanonicalMLP']
+           'ReLUDropout', 'Direction', 'direction', 'add_map', 'LatentMapper', 'ResidualAdapter', 'Stitcher',
+           'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP', 'WideResidual', 'AffineResMLP', 'GeomAdapter',
+           'CanonicalMLP']
 
 # %% ../nbs/01_models.ipynb #e179836f
 import math
@@ -21,13 +22,14 @@ from torch.nn import functional as F
 from .data import InputError
 from .retrieval import ranks_in
 
-# %% ../nbs/01_models.ipynb #d34dbe0e
+# %% ../nbs/01_models.ipynb #c9b0086f
 MODELS = {}
 
 class Translator(nn.Module):
     "From text latents (B, Dx) to image latents (B, Dy)."
     def __init_subclass__(cls, name=None, **kwargs):
         super().__init_subclass__(**kwargs)
+        if "forward" in vars(cls) and "unnormalised" not in vars(cls): cls.unnormalised = Translator.unnormalised # not a parent's, which knows nothing of this forward
         if name: MODELS[name] = cls
 
     def __init__(self,
@@ -56,6 +58,12 @@ class Translator(nn.Module):
         image_of: torch.Tensor,
     ):
         "Set what only a trained model can tell; nothing, unless a model says otherwise."
+
+    def unnormalised(self,
+        x: torch.Tensor, # (B, Dx)
+    ) -> torch.Tensor: # (B, Dy)
+        "Predictions of any length, in the direction of `forward`'s: all that a loss needs that looks at directions only."
+        return self(x)
 
     def pace(self) -> dict: # parameter name -> factor
         "Parameters that learn at a fraction of the learning rate; all others at the whole of it."
@@ -417,29 +425,27 @@ class Dropout(nn.Module):
         lanes = self.draw(x.shape) if self.lanes is None else self.lanes
         return x*((lanes >= self.level - 128)*(256/(256 - self.level)))
 
-# %% ../nbs/01_models.ipynb #ab1d5d47
+# %% ../nbs/01_models.ipynb #8ac53cbf
 class KeptPositive(torch.autograd.Function):
-    "Positive elements whose lane is not dropped, scaled."
-    generate_vmap_rule = True # for several seeds at once, see 02b_seeds
-
+    "Positive elements whose lane is not dropped, scaled, in place of x."
     @staticmethod
-    def forward(x, lanes, level, scale): return torch.ops.aten.threshold_backward(x, lanes.to(x.dtype), level - 129).clamp_min_(0).mul_(scale)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.scale = inputs[3]
-        ctx.save_for_backward(output)
+    def forward(ctx, x, lanes, level, scale):
+        torch.ops.aten.threshold_backward.grad_input(x, lanes.to(x.dtype), level - 129, grad_input=x).clamp_min_(0).mul_(scale)
+        ctx.mark_dirty(x)
+        ctx.scale = scale
+        ctx.save_for_backward(x)
+        return x
 
     @staticmethod
     def backward(ctx, g): return torch.ops.aten.threshold_backward(g, ctx.saved_tensors[0], 0).mul_(ctx.scale), None, None, None
 
 class ReLUDropout(Dropout):
-    "ReLU, then dropout."
+    "ReLU, then dropout, in place while training."
     def forward(self, x):
-        if not self.training or self.p == 0 or (self.lanes is None and x.device.type != "cpu"): return super().forward(F.relu(x))
-        return KeptPositive.apply(x, self.draw(x.shape) if self.lanes is None else self.lanes, self.level, 256/(256 - self.level))
+        if not self.training or self.p == 0 or self.lanes is not None or x.device.type != "cpu": return super().forward(F.relu(x))
+        return KeptPositive.apply(x, self.draw(x.shape), self.level, 256/(256 - self.level))
 
-# %% ../nbs/01_models.ipynb #69f25ef2
+# %% ../nbs/01_models.ipynb #08d5d1ba
 class Direction(torch.autograd.Function):
     "Rows divided by their length, with the gradient in closed form."
     generate_vmap_rule = True # for several seeds at once, see 02b_seeds
@@ -465,7 +471,17 @@ def direction(
     "Each row divided by its length; a row of zeros stays one."
     return Direction.apply(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)[0]
 
-# %% ../nbs/01_models.ipynb #11bfe43b
+def add_map(
+    y: torch.Tensor, # (B, Dy), which is overwritten
+    x: torch.Tensor, # (B, Dx)
+    layer,           # `nn.Linear`, or `nn.Identity` where Dx = Dy
+) -> torch.Tensor: # (B, Dy)
+    "y + layer(x), summed up within the matrix product."
+    if isinstance(layer, nn.Identity): return y.add_(x)
+    y.addmm_(x.to(y.dtype), layer.weight.T.to(y.dtype))
+    return y if layer.bias is None else y.add_(layer.bias)
+
+# %% ../nbs/01_models.ipynb #9f7d8bbb
 class LatentMapper(Translator, name="mlp"):
     "Normalise, centre, rotate as Procrustes does, and learn on from there (team A)."
     def __init__(self, dx, dy,
@@ -485,10 +501,11 @@ class LatentMapper(Translator, name="mlp"):
         self.map.weight.copy_(procrustes(m.xy).T)
         self.map.bias.copy_(m.mean_y)
 
-    def forward(self, x):
-        return direction(self.dropout(self.map(F.normalize(x) - self.mean)))
+    def unnormalised(self, x): return self.dropout(self.map(F.normalize(x) - self.mean))
 
-# %% ../nbs/01_models.ipynb #c159bafd
+    def forward(self, x): return direction(self.unnormalised(x))
+
+# %% ../nbs/01_models.ipynb #a98ef885
 class ResidualAdapter(Translator, name="rmlpa"):
     "A bottleneck beside a linear shortcut (team A; the adapter of Houlsby et al. 2019)."
     def __init__(self, dx, dy,
@@ -504,9 +521,11 @@ class ResidualAdapter(Translator, name="rmlpa"):
     def start(self, text, image, image_of):
         if self.closed_form: start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
 
-    def forward(self, x): return direction(self.deep(x) + self.shortcut(x))
+    def unnormalised(self, x): return add_map(self.deep(x), x, self.shortcut)
 
-# %% ../nbs/01_models.ipynb #35956bc6
+    def forward(self, x): return direction(self.unnormalised(x))
+
+# %% ../nbs/01_models.ipynb #548edf2a
 class Stitcher(Translator, name="stitcher"):
     "A linear map and a deep correction to it (team A)."
     def __init__(self, dx, dy,
@@ -522,7 +541,9 @@ class Stitcher(Translator, name="stitcher"):
     def start(self, text, image, image_of):
         if self.closed_form: start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
 
-    def forward(self, x): return direction(self.shortcut(x) + self.deep(x))
+    def unnormalised(self, x): return add_map(self.deep(x), x, self.shortcut)
+
+    def forward(self, x): return direction(self.unnormalised(x))
 
 # %% ../nbs/01_models.ipynb #047e88a5
 def hidden_layers(
@@ -638,7 +659,7 @@ class GeomAdapter(Translator, name="geom_adapter"):
         y = self.affine(x)
         return y + self.adapter(y)
 
-# %% ../nbs/01_models.ipynb #34bd6933
+# %% ../nbs/01_models.ipynb #a633635a
 class CanonicalMLP(Translator, name="canonical_mlp"):
     "The canonical query, learned on, with a network beside it that begins at zero."
     def __init__(self, dx, dy,
@@ -667,9 +688,12 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.affine.weight.div_(length)
         self.affine.bias.div_(length)
 
-    def forward(self, x):
+    def unnormalised(self, x):
         x = self.input_dropout(F.normalize(x) - self.mean)
-        query = direction(self.affine(x) + self.deep(x))
+        return add_map(self.deep(x), x, self.affine)
+
+    def forward(self, x):
+        query = direction(self.unnormalised(x))
         return query if self.training else query - self.hubs
 
     def finish(self, text, image, image_of):

@@ -7,7 +7,7 @@ __all__ = ['TEAM_D', 'Step', 'Together', 'fit_together', 'why_not_together', 'fa
            'write_inventory', 'finished', 'remembered_choice', 'groups_of', 'mean_ensembles', 'team_d',
            'top50_suspects', 'soup', 'main']
 
-# %% ../nbs/02b_seeds.ipynb #2d966a03
+# %% ../nbs/02b_seeds.ipynb #529e1b59
 import argparse, hashlib, json, platform, sys, time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,18 +25,16 @@ from .filter import out_of_fold, subset, suspicion
 from .losses import make_loss
 from .models import Dropout, Translator, make_model
 from .sample import sample_source
-from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, begin_epoch, changed, check_made_for, default_device, epoch_batches, finish_model, fit, keep_freed_memory, learning_rate, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
+from .train import BAR, RECIPES, Checkpoint, Course, Judge, Recipe, Trainer, begin_epoch, changed, check_made_for, default_device, epoch_batches, finish_model, fit, keep_freed_memory, learning_rate, loss_of, make_optimiser, measure, mixed_dtype, training_fingerprint, with_words
 
-# %% ../nbs/02b_seeds.ipynb #b477e04d
+# %% ../nbs/02b_seeds.ipynb #d2e8e213
 class Step(torch.nn.Module):
     "Model and loss as one module that returns the loss."
     def __init__(self, model: Translator, loss, dtype=None):
         super().__init__()
         self.model, self.loss, self.dtype = model, loss, dtype # of mixed precision, as `mixed_dtype` gives it
 
-    def forward(self, x, y, image):
-        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None): prediction = self.model(x)
-        return self.loss(prediction.float(), y, image)
+    def forward(self, x, y, image): return loss_of(self.model, self.loss, self.dtype, x, y, image)
 
 # %% ../nbs/02b_seeds.ipynb #0bb5949d
 class Together:

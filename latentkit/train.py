@@ -6,10 +6,10 @@
 __all__ = ['RECIPES', 'BIGJUMP', 'BEST', 'WORDY', 'BLENDS', 'SAMPLERS', 'BAR', 'RETRAIN_IT', 'Recipe', 'get_recipe', 'changed',
            'from_random', 'get_blend', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images',
            'images_by_captions', 'distinct_images', 'CaptionMixer', 'learning_rate', 'make_optimiser', 'default_device',
-           'predict', 'multiplies_bfloat16', 'mixed_dtype', 'Trainer', 'Learner', 'finish_model', 'begin_epoch',
-           'with_words', 'fit', 'refit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot', 'epoch_batches',
-           'training_fingerprint', 'measure', 'read_checkpoint', 'Trained', 'Checkpoint', 'check_made_for',
-           'load_or_fit']
+           'predict', 'multiplies_bfloat16', 'mixed_dtype', 'loss_of', 'Trainer', 'Learner', 'finish_model',
+           'begin_epoch', 'with_words', 'fit', 'refit', 'Course', 'keep_freed_memory', 'Judge', 'snapshot',
+           'epoch_batches', 'training_fingerprint', 'measure', 'read_checkpoint', 'Trained', 'Checkpoint',
+           'check_made_for', 'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, ctypes, io, math, pickle, re, sys, time, zipfile, zlib
@@ -298,7 +298,19 @@ def mixed_dtype(
     if device.type == "cuda": return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float16
     return torch.bfloat16 if recipe.precision == "mixed" and device.type == "cpu" and multiplies_bfloat16() else None
 
-# %% ../nbs/02_train.ipynb #30cab79e
+# %% ../nbs/02_train.ipynb #c78fbe4a
+def loss_of(
+    model: Translator,
+    loss,                # a `losses.Loss`
+    dtype,               # of mixed precision, as `mixed_dtype` gives it
+    x: torch.Tensor,     # (B, Dx) text latents
+    y: torch.Tensor,     # (B, Dy) latents of their images
+    image: torch.Tensor, # (B,) int64, which images
+) -> torch.Tensor: # a scalar
+    "What a step makes smaller."
+    with torch.autocast(x.device.type, dtype, enabled=dtype is not None): prediction = (model.unnormalised if loss.directions_only else model)(x)
+    return loss(prediction.float(), y, image)
+
 class Trainer:
     "What changes from step to step: weights, optimiser, schedule."
     def __init__(self, recipe, model, loss, steps, per_epoch, device, average=None):
@@ -321,8 +333,7 @@ class Trainer:
     ) -> torch.Tensor: # the loss, a scalar on the device
         "One step of gradient descent."
         for group in self.optimiser.param_groups: group["lr"] = group["pace"]*learning_rate(self.recipe, self.step_number, self.steps, self.per_epoch)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None): prediction = self.model(x)
-        value = self.loss(prediction.float(), y, image)
+        value = loss_of(self.model, self.loss, self.dtype, x, y, image)
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(value).backward()
         if self.recipe.clip is not None:
