@@ -331,7 +331,7 @@ def top50_suspects(
         with atomic(path) as temporary: np.save(temporary, suspect)
     return np.load(path)
 
-# %% ../nbs/02b_seeds.ipynb #b0fffb89
+# %% ../nbs/02b_seeds.ipynb #4dc76385
 def soup(
     checkpoints: list, # of one architecture
     pairs: Pairs,
@@ -347,6 +347,7 @@ def soup(
     state = {key: mean([c.state[key] for c in checkpoints]) for key in first.state}
     result = Checkpoint(replace(first.recipe, name="soup", file=None), first.dims, state, first.fingerprint, {}, [], words=first.words)
     model, seen = result.translator(), with_words(pairs, first.words)
+    result.state = finish_model(model, state, torch.tensor(seen.text[split.train]), torch.tensor(np.asarray(seen.image)), torch.tensor(seen.image_of[split.train]))
     result.metrics = {"best_epoch": 0, **measure(model, seen, split)}
     result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Judge(seen, split.val, first.recipe.monitor)(model)}]
     return result
