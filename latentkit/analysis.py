@@ -63,14 +63,14 @@ def plot_history(
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04_analysis.ipynb #4191038b
+# %% ../nbs/04_analysis.ipynb #68df4991
 def plot_ranks(
     ranks: dict,  # name -> (Q,) ranks
     images: int,  # gallery size, for chance and the label
 ):
     "Histogram of ranks and Recall@K, one colour a model; from the ninth on, hatched and dashed."
     figure, (left, right) = axes_for(2)
-    edges = [e for e in (1, 2, 4, 6, 11, 51, 251, 1001) if e <= images] + [images+1]
+    edges = [1] + [e for e in (2, 4, 6, 11, 51, 251, 1001) if 1.5*e <= images] + [images+1] # no last bin that is nearly empty
     labels = [str(a) if b == a+1 else f"{a}\nto {b-1}" for a, b in zip(edges, edges[1:])]
     width = .8/len(ranks)
     for k, (name, r) in enumerate(ranks.items()):
