@@ -132,7 +132,7 @@ class CosineLoss(Loss):
 
     def forward(self, prediction, target, image): return self.of(cosine_matrix(prediction, target), image)
 
-# %% ../nbs/01a_losses.ipynb #e580d991
+# %% ../nbs/01a_losses.ipynb #f607a4ef
 def same_image(
     image: torch.Tensor, # (B,) int64
 ) -> torch.Tensor: # (B, B) bool
@@ -146,7 +146,12 @@ class Contrast(torch.autograd.Function):
     generate_vmap_rule = True # for several seeds at once, see 02b_seeds
 
     @staticmethod
-    def forward(cosines, scale, apart, symmetric):
+    def forward(
+        cosines,   # (B, B)
+        scale,     # 1/tau, a scalar
+        apart,     # (B, B) bool: pairs that are no candidates
+        symmetric, # both ways?
+    ): # the loss, and its slope at the logits (B, B)
         logits = (cosines*scale).masked_fill_(apart, APART)
         slope = logits.log_softmax(1)
         value = -slope.diagonal().mean()
