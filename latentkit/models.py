@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .data import InputError
 from .retrieval import ranks_in
 
-# %% ../nbs/01_models.ipynb #c9b0086f
+# %% ../nbs/01_models.ipynb #ea6f674e
 MODELS = {}
 
 class Translator(nn.Module):
@@ -69,6 +69,7 @@ class Translator(nn.Module):
         "Parameters that learn at a fraction of the learning rate; all others at the whole of it."
         return {}
 
+# %% ../nbs/01_models.ipynb #1d1e415d
 def make_model(
     name: str, # one of `MODELS`
     dx: int,   # text dims

@@ -351,7 +351,7 @@ class Trainer:
         decay = min(self.recipe.ema, self.step_number/(self.step_number + 10))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
 
-# %% ../nbs/02_train.ipynb #ae0165e6
+# %% ../nbs/02_train.ipynb #aafe82cb
 class Learner:
     "A model, the captions that it learns from, and what changes it. Its random numbers are torch's own, seeded by the recipe."
     def __init__(self,
@@ -397,6 +397,7 @@ class Learner:
 
     def finish(self, state) -> dict: "As `finish_model`."; return finish_model(self.model, state, self.text, self.image, self.image_on)
 
+# %% ../nbs/02_train.ipynb #7882ce3f
 def finish_model(
     model: Translator,  # is put into the state
     state: dict,        # of the epoch that is kept
