@@ -35,7 +35,8 @@ def predict(
     training, parts = model.training, []
     model.eval()
     for start in range(0, len(text), block):
-        x = torch.as_tensor(np.array(text[start:start+block])) if isinstance(text, np.ndarray) else text[start:start+block]
+        x = text[start:start+block]
+        x = torch.tensor(x) if isinstance(x, np.ndarray) else x
         parts.append(model(x.to(where)).float().cpu())
     model.train(training)
     return torch.cat(parts).numpy()
@@ -56,7 +57,7 @@ class Checkpoint:
     dims: tuple                 # (Dx, Dy)
     state: dict                 # the translator's state dict, on the CPU
     fingerprint: str            # of the training data, see `training_fingerprint`
-    metrics: dict               # best_epoch, val_mrr, train_mrr, gap, their protocol; limit, where time cut the training
+    metrics: dict               # best_epoch, val_mrr, train_mrr, gap, their protocol; limit, where time cut it
     history: list               # one dict an epoch: epoch, loss, lr, mrr by the recipe's monitor
     seconds: list | None = None # since the start, one an epoch, and one after a refit; None where the log is missing
     words: Words | None = None  # of the track latents+words
@@ -117,8 +118,8 @@ def save_checkpoint(
 ) -> None:
     "Write checkpoint and log, each whole or not at all; raises `InputError` where the folder cannot be written."
     facts = {key: value for key, value in vars(checkpoint).items() if key != "seconds"}
-    facts |= {"recipe": asdict(checkpoint.recipe), "dims": list(checkpoint.dims), "final": plain_weights(checkpoint.final)}
-    facts = plain_weights(facts)
+    facts |= {"recipe": asdict(checkpoint.recipe), "dims": list(checkpoint.dims)}
+    facts = plain_weights(facts | {"final": plain_weights(checkpoint.final)})
     buffer = io.BytesIO() # saved under its own name, a file would carry that name inside
     torch.save(facts, buffer)
     log = checkpoint.log().astype(object) # integers stay integers where a line has none
@@ -137,14 +138,15 @@ def read_facts(
     path,         # a .pth file
     wanted: list, # the keys that it must have
 ) -> dict:
-    "The dict in a checkpoint file, nothing in it run; raises `InputError` for a file that is missing, damaged or something else."
+    "The dict in a checkpoint file, nothing in it run; raises `InputError` for one that is missing or damaged."
     if not Path(path).is_file():
         raise InputError(path, "", "no such checkpoint", "a file that latentkit's fit has saved", RETRAIN_IT)
     try:
         facts = torch.load(path, map_location="cpu", weights_only=True)
     except DAMAGE as error:
         said = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise InputError(path, "", f"a file that does not load safely ({said})", "a latentkit checkpoint", RETRAIN_IT) from None
+        found = f"a file that does not load safely ({said})"
+        raise InputError(path, "", found, "a latentkit checkpoint", RETRAIN_IT) from None
     if not isinstance(facts, dict) or set(facts) != set(wanted):
         found = f"keys {sorted(map(str, facts))[:8]}" if isinstance(facts, dict) else type(facts).__name__
         raise InputError(path, "", found, f"keys {', '.join(wanted)}", RETRAIN_IT)
@@ -154,7 +156,7 @@ def read_facts(
 def load_checkpoint(
     path, # a .pth that `save_checkpoint` wrote
 ) -> Checkpoint:
-    "Read a checkpoint and, where it is there, its log; raises `InputError` for a file that is missing, damaged or something else."
+    "Read a checkpoint and, where it is there, its log; raises `InputError` for one that is missing or damaged."
     facts = read_facts(path, [key for key in Checkpoint.__dataclass_fields__ if key != "seconds"])
     for weights in facts, facts["final"]:
         if weights:
@@ -209,4 +211,5 @@ def check_made_for(
         raise InputError(path, "dims", theirs, f"{ours}, as the data have it", remedy)
     expected = training_fingerprint(pairs, split)
     if checkpoint.fingerprint != expected:
-        raise InputError(path, "fingerprint", checkpoint.fingerprint, f"{expected}: it was trained on other data or another split", remedy)
+        expected = f"{expected}: it was trained on other data or another split"
+        raise InputError(path, "fingerprint", checkpoint.fingerprint, expected, remedy)

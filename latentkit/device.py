@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .data import InputError
+from .data import unknown_name
 
 # %% ../nbs/00f_device.ipynb #928de897
 def default_device() -> str:
@@ -36,7 +36,7 @@ def mixed_dtype(
 ) -> torch.dtype | None:
     "The dtype of mixed precision, or None for plain float32. GPUs older than Ampere get float16. Raises `InputError`."
     if precision not in PRECISIONS:
-        raise InputError("recipe", "precision", repr(precision), f"one of {', '.join(PRECISIONS)}", "Choose one of them.")
+        raise unknown_name("recipe", "precision", precision, PRECISIONS)
     if precision == "float32":
         return None
     if device.type == "cuda":

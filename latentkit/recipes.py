@@ -8,12 +8,11 @@ __all__ = ['CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE', 'TEAM_C', '
            'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend']
 
 # %% ../nbs/01d_recipes.ipynb #93773d26
-from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from .data import InputError, closest
+from .data import InputError, closest, unknown_name
 
 # %% ../nbs/01d_recipes.ipynb #74a647cb
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ def check_values(
 ) -> None:
     "Raise `InputError` for a value outside its range."
     ranges = {"batch_size": (recipe.batch_size >= 1, "at least 1"), "epochs": (recipe.epochs >= 0, "0 or more"),
-              "ema": (0 <= recipe.ema < 1, "from 0 to below 1"), "choose": (recipe.choose in ("mrr", "loss"), "mrr or loss")}
+              "ema": (0 <= recipe.ema < 1, "from 0 to below 1"),
+              "choose": (recipe.choose in ("mrr", "loss"), "mrr or loss")}
     for key, (fine, expected) in ranges.items():
         if not fine:
             raise InputError(f"recipe {recipe.name}", key, repr(getattr(recipe, key)), expected, "Correct it.")
@@ -76,7 +76,8 @@ def changed_recipe(
     known = [f.name for f in fields(Recipe)]
     for name in changes:
         if name not in known:
-            raise InputError(f"recipe {recipe.name}", name, "no such field", f"one of {', '.join(known)}", closest(name, known) or "Correct the name.")
+            raise InputError(f"recipe {recipe.name}", name, "no such field", f"one of {', '.join(known)}",
+                             closest(name, known) or "Correct the name.")
     if changes.get("name", recipe.name) != recipe.name:
         changes = {"file": None} | changes
     return replace(recipe, **{key: plain(value) for key, value in changes.items()})
@@ -86,13 +87,15 @@ def plain(value):
     return value.item() if isinstance(value, np.generic) else value
 
 # %% ../nbs/01d_recipes.ipynb #8169e3ad
-CLOSED_FORMS = [Recipe(name, name, epochs=0) for name in ("pca_cosine", "ridge", "whitened_procrustes", "canonical_rff")]
+CLOSED_FORMS = [Recipe(name, name, epochs=0)
+                for name in ("pca_cosine", "ridge", "whitened_procrustes", "canonical_rff")]
 
 TEAM_A = [
     Recipe("A-mlp", "mlp", "triplet", lr=1e-5, min_lr=1e-7, weight_decay=1e-3, file="final_latent_mapper.pth"),
     Recipe("A-rmlpa", "rmlpa", loss_options=dict(learnable=True), lr=1e-4, min_lr=1e-6, weight_decay=1e-4,
            file="rmlpa_best_model.pth"),
-    Recipe("A-stitcher", "stitcher", "triplet", lr=1e-4, min_lr=1e-7, weight_decay=1e-5, file="stitcher_best_model.pth"),
+    Recipe("A-stitcher", "stitcher", "triplet", lr=1e-4, min_lr=1e-7, weight_decay=1e-5,
+           file="stitcher_best_model.pth"),
 ]
 
 # %% ../nbs/01d_recipes.ipynb #5892b28f
@@ -161,7 +164,8 @@ OURS = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #71f7221c
-RECIPES = {recipe.name: recipe for recipe in [*TEAM_A, *CLOSED_FORMS, *TEAM_B, *TEAM_C, *TEAM_D_RECIPES, *TEAM_E, *OURS]}
+RECIPES = {recipe.name: recipe
+           for recipe in [*TEAM_A, *CLOSED_FORMS, *TEAM_B, *TEAM_C, *TEAM_D_RECIPES, *TEAM_E, *OURS]}
 ALIASES = {"E-geom": "whitened_procrustes", "canonical": "quick"}
 
 def get_recipe(
@@ -172,7 +176,7 @@ def get_recipe(
         return recipe
     known = [*RECIPES, *ALIASES]
     if recipe not in known:
-        raise InputError("recipe", "", repr(recipe), f"one of {', '.join(known)}", closest(str(recipe), known) or "Choose one of them.")
+        raise unknown_name("recipe", "", recipe, known)
     return RECIPES[recipe] if recipe in RECIPES else RECIPES[ALIASES[recipe]].but(name=recipe)
 
 # %% ../nbs/01d_recipes.ipynb #95c630da
@@ -196,7 +200,7 @@ def get_blend(
 ) -> list: # names of its recipes
     "The models of a blend; raises `InputError` for an unknown name."
     if name not in BLENDS:
-        raise InputError("blend", "", repr(name), f"one of {', '.join(BLENDS)}", closest(str(name), BLENDS) or "Choose one of them.")
+        raise unknown_name("blend", "", name, BLENDS)
     return BLENDS[name]
 
 # %% ../nbs/01d_recipes.ipynb #716b3d82

@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from .checkpoint import Checkpoint, check_made_for, training_fingerprint, with_words
-from .data import InputError, Pairs, Split, closest, writable_folder
+from .data import InputError, Pairs, Split, unknown_name, writable_folder
 from .device import default_device, mixed_dtype
 from .losses import Loss, make_loss
 from .models import Translator, make_model
@@ -85,7 +85,7 @@ def images_by_captions(
     generator: torch.Generator,
     captions: int = 2,          # K, captions of each image in a batch
 ) -> list:
-    "P images with K captions each (team E); every caption at least once, some twice where K does not divide an image's."
+    "P images with K captions each (team E); every caption once, some twice where K does not divide an image's."
     rows, turn = shuffled_by_image(image_of, generator)
     first, batches = (turn == 0).nonzero()[:, 0], []
     count = torch.diff(first, append=torch.tensor([len(rows)]))
@@ -112,8 +112,7 @@ class Batches:
         device: torch.device,
     ):
         if recipe.sampler not in SAMPLERS:
-            raise InputError(f"recipe {recipe.name}", "sampler", repr(recipe.sampler), f"one of {', '.join(SAMPLERS)}",
-                             closest(recipe.sampler, SAMPLERS) or "Choose one of them.")
+            raise unknown_name(f"recipe {recipe.name}", "sampler", recipe.sampler, SAMPLERS)
         self.recipe, self.device = recipe, device
         self.text = torch.tensor(pairs.text[rows], device=device)
         self.image = torch.tensor(np.asarray(pairs.image), device=device)
@@ -122,8 +121,8 @@ class Batches:
 
     def order(self, epoch: int) -> list:
         "The row indices of each batch of an epoch, on the CPU."
-        generator = torch.Generator().manual_seed(self.recipe.seed + epoch)
-        return SAMPLERS[self.recipe.sampler](self.image_of, self.recipe.batch_size, generator, **self.recipe.sampler_options)
+        recipe, generator = self.recipe, torch.Generator().manual_seed(self.recipe.seed + epoch)
+        return SAMPLERS[recipe.sampler](self.image_of, recipe.batch_size, generator, **recipe.sampler_options)
 
     def of(self, epoch: int) -> Iterator[tuple]: # text (B, Dx), image latents (B, Dy), image ids (B,)
         "The batches of an epoch, from 1."
@@ -167,8 +166,7 @@ def make_optimiser(
 ) -> torch.optim.Optimizer:
     "A recipe's optimiser; raises `InputError` for an unknown one."
     if recipe.optimiser not in OPTIMISERS:
-        raise InputError(f"recipe {recipe.name}", "optimiser", repr(recipe.optimiser), f"one of {', '.join(OPTIMISERS)}",
-                         closest(recipe.optimiser, OPTIMISERS) or "Choose one of them.")
+        raise unknown_name(f"recipe {recipe.name}", "optimiser", recipe.optimiser, OPTIMISERS)
     kind, options = OPTIMISERS[recipe.optimiser], dict(lr=recipe.lr, weight_decay=recipe.weight_decay)
     try:
         return kind([dict(group) for group in groups], fused=True, **options)
@@ -273,7 +271,8 @@ def finite(
 ) -> float:
     "The loss of an epoch; raises `InputError` where it is not finite."
     if not math.isfinite(loss):
-        raise InputError(f"recipe {recipe.name}", f"epoch {epoch}", f"a loss of {loss}", "a finite one", "Lower lr, or set clip.")
+        raise InputError(f"recipe {recipe.name}", f"epoch {epoch}", f"a loss of {loss}", "a finite one",
+                         "Lower lr, or set clip.")
     return loss
 
 def begin_epoch(
@@ -358,7 +357,8 @@ def validation_loss(
     state.loss.eval()
     for part in np.array_split(rows, max(1, len(rows)//recipe.batch_size)):
         image_ids = torch.tensor(pairs.image_of[part], device=where)
-        x, y = torch.tensor(pairs.text[part], device=where), torch.tensor(pairs.image[pairs.image_of[part]], device=where)
+        x = torch.tensor(pairs.text[part], device=where)
+        y = torch.tensor(pairs.image[pairs.image_of[part]], device=where)
         total += float(state.loss(state.judged(x).float(), y, image_ids))*len(part)/len(rows)
     return total
 
@@ -387,7 +387,8 @@ class History:
     def summary(self) -> str:
         "The last epoch in a line."
         last, best = self.lines[-1], self.lines[self.best]["mrr"]
-        return f"epoch {last['epoch']}/{self.recipe.epochs}, loss {last['loss']:.4f}, val MRR {last['mrr']:.4f}, best {best:.4f}"
+        epoch, loss = f"{last['epoch']}/{self.recipe.epochs}", f"{last['loss']:.4f}"
+        return f"epoch {epoch}, loss {loss}, val MRR {last['mrr']:.4f}, best {best:.4f}"
 
 # %% ../nbs/02_train.ipynb #a734a31c
 def measure(
@@ -466,7 +467,8 @@ def fit(
         final = refit(recipe, pairs, history.lines[:history.best+1], device, progress) if recipe.refit else None
     if final:
         seconds.append(time.perf_counter() - began)
-    return Checkpoint(recipe, pairs.dims, weights, training_fingerprint(pairs, split), metrics, history.lines, seconds, words, final)
+    fingerprint = training_fingerprint(pairs, split)
+    return Checkpoint(recipe, pairs.dims, weights, fingerprint, metrics, history.lines, seconds, words, final)
 
 # %% ../nbs/02_train.ipynb #c27f7a2a
 def keep_random_state(
@@ -539,8 +541,8 @@ def check_current(
         raise InputError(path, ", ".join(other), found, expected, "Trained again with the recipe asked for.")
     had, given = checkpoint.metrics.get("limit", math.inf), math.inf if limit is None else limit
     if had < given:
-        raise InputError(path, "limit", f"training cut after {had:g} s", "no limit" if limit is None else f"{limit:g} s",
-                         "Trained again with the time asked for.")
+        expected = "no limit" if limit is None else f"{limit:g} s"
+        raise InputError(path, "limit", f"training cut after {had:g} s", expected, "Trained again with the time asked for.")
 
 # %% ../nbs/02_train.ipynb #662727c1
 def load_or_fit(
@@ -555,7 +557,8 @@ def load_or_fit(
 ) -> Checkpoint:
     "A trained translator for these data: loaded if it may be, trained and saved if not. Raises `InputError`."
     if not (isinstance(retrain, bool) or retrain == "auto"):
-        raise InputError("RETRAIN", "", repr(retrain), "True, False or \"auto\", or a dict of these by recipe", "Correct the flag.")
+        expected = "True, False or \"auto\", or a dict of these by recipe"
+        raise InputError("RETRAIN", "", repr(retrain), expected, "Correct the flag.")
     path = Path(folder)/recipe.checkpoint
     if retrain is not True:
         try:
@@ -563,8 +566,8 @@ def load_or_fit(
             check_made_for(checkpoint, path, pairs, split)
             if retrain == "auto":
                 check_current(checkpoint, path, recipe, limit)
-            other = differing(checkpoint.recipe, recipe)
-            print(f"{recipe.name}: loaded {path}" + (f" (its {', '.join(other)} differ from the recipe's)" if other else ""))
+            other = ", ".join(differing(checkpoint.recipe, recipe))
+            print(f"{recipe.name}: loaded {path}" + (f" (its {other} differ from the recipe's)" if other else ""))
             return checkpoint
         except InputError as error:
             if retrain is False:
