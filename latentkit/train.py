@@ -542,7 +542,8 @@ def check_current(
     had, given = checkpoint.metrics.get("limit", math.inf), math.inf if limit is None else limit
     if had < given:
         expected = "no limit" if limit is None else f"{limit:g} s"
-        raise InputError(path, "limit", f"training cut after {had:g} s", expected, "Trained again with the time asked for.")
+        raise InputError(path, "limit", f"training cut after {had:g} s", expected,
+                         "Trained again with the time asked for.")
 
 # %% ../nbs/02_train.ipynb #662727c1
 def load_or_fit(
