@@ -112,6 +112,7 @@ def plain_weights(
     "The words as plain values, for a file."
     return weights and weights | {"words": weights["words"] and weights["words"].plain()}
 
+# %% ../nbs/01e_checkpoint.ipynb #9ff8aaff
 def save_checkpoint(
     checkpoint: Checkpoint,
     path, # the .pth to write; the log goes beside it as .csv
@@ -179,6 +180,7 @@ def read_recipe(
         expected = f"the fields of Recipe (this is latentkit {__version__}, the file was written by {version})"
         raise InputError(path, "recipe", str(error), expected, RETRAIN_IT) from None
 
+# %% ../nbs/01e_checkpoint.ipynb #42598232
 def read_seconds(
     path,       # the checkpoint
     count: int, # lines that its log must have
@@ -198,6 +200,7 @@ def training_fingerprint(
     "A checksum of the pairs and of the rows that were learned from."
     return f"{pairs.fingerprint}-{zlib.crc32(np.ascontiguousarray(split.train, dtype=np.int64)):08x}"
 
+# %% ../nbs/01e_checkpoint.ipynb #9de82dea
 def check_made_for(
     checkpoint: Checkpoint,
     path,         # where it came from, for messages

@@ -82,6 +82,7 @@ def changed_recipe(
         changes = {"file": None} | changes
     return replace(recipe, **{key: plain(value) for key, value in changes.items()})
 
+# %% ../nbs/01d_recipes.ipynb #d256d72c
 def plain(value):
     "The same as a value of Python's own: a checkpoint holds nothing of numpy's."
     return value.item() if isinstance(value, np.generic) else value

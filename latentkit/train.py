@@ -97,6 +97,7 @@ def images_by_captions(
             batches.append(rows[first[part, None] + turns].flatten())
     return batches
 
+# %% ../nbs/02_train.ipynb #8dc01b32
 @sampler("distinct")
 def distinct_images(image_of: torch.Tensor, batch_size: int, generator: torch.Generator) -> list:
     "Every caption once, no two of an image in one batch."
@@ -210,6 +211,7 @@ def make_scaler(
     kind = getattr(torch.amp, "GradScaler", None) or torch.cuda.amp.GradScaler # before torch 2.3
     return kind(enabled=dtype == torch.float16)
 
+# %% ../nbs/02_train.ipynb #d2991b9d
 def save_state(
     state: TrainingState,
 ) -> dict: # of tensors and plain values
@@ -218,6 +220,7 @@ def save_state(
     parts = {name: copy.deepcopy(part.state_dict()) for name, part in state.parts().items()}
     return parts | {"random": random, "epoch": state.epoch, "step": state.step}
 
+# %% ../nbs/02_train.ipynb #4a45407c
 def load_state(
     state: TrainingState, # of the same recipe on the same data, fresh
     saved: dict,          # from `save_state`
@@ -275,6 +278,7 @@ def finite(
                          "Lower lr, or set clip.")
     return loss
 
+# %% ../nbs/02_train.ipynb #5d2eee6d
 def begin_epoch(
     recipe: Recipe,
     state: TrainingState,
@@ -287,6 +291,7 @@ def begin_epoch(
     state.loss.train()
     state.loss.begin_epoch(state.epoch, recipe.epochs)
 
+# %% ../nbs/02_train.ipynb #3bae9f18
 def clip_gradient(
     state: TrainingState,
     most: float, # norm of the gradient over all parameters
@@ -296,6 +301,7 @@ def clip_gradient(
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, most)
 
+# %% ../nbs/02_train.ipynb #16988765
 @torch.no_grad()
 def follow_weights(
     state: TrainingState,
@@ -413,6 +419,7 @@ def snapshot(
     "The model's state, copied to the CPU."
     return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
 
+# %% ../nbs/02_train.ipynb #6e8c9cae
 def finish_model(
     model: Translator,      # gets the state
     state: dict,            # of the epoch that is kept
@@ -425,6 +432,7 @@ def finish_model(
     model.finish(text, image, image_of)
     return snapshot(model)
 
+# %% ../nbs/02_train.ipynb #dde30f0a
 def finish(
     state: TrainingState,
     batches: Batches,
@@ -477,6 +485,7 @@ def keep_random_state(
     "A block after which torch's random states are what they were."
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
+# %% ../nbs/02_train.ipynb #20559d09
 def judge(
     recipe: Recipe,
     state: TrainingState,
@@ -488,6 +497,7 @@ def judge(
     found = {"mrr": validation(state.judged)}
     return found | {"val_loss": validation_loss(recipe, state, pairs, rows)} if recipe.choose == "loss" else found
 
+# %% ../nbs/02_train.ipynb #46fd8a47
 def out_of_time(
     seconds: list,       # since the start, one an epoch
     limit: float | None,
@@ -495,6 +505,7 @@ def out_of_time(
     "Would another epoch, as long as the last, end too late?"
     return limit is not None and 2*seconds[-1] - seconds[-2] > limit
 
+# %% ../nbs/02_train.ipynb #b3d6bb5b
 def cut_short(
     history: History,
     limit: float | None,
@@ -529,6 +540,7 @@ def differing(
     "The fields in which two recipes differ."
     return [key for key, value in vars(ours).items() if getattr(theirs, key) != value]
 
+# %% ../nbs/02_train.ipynb #ad9029aa
 def check_current(
     checkpoint: Checkpoint,
     path,                # where it came from, for messages
