@@ -23,7 +23,7 @@ torch.manual_seed(0)
 
 
 def products(model, batch):
-    "Factors and output of each matrix product of a step: x W', g' x and, but for the input, g W; of the loss p t', g t."
+    "Factors and output of each product of a step: x W', g' x and, but for the input, g W; of the loss p t', g t."
     result = []
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
