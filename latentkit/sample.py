@@ -28,7 +28,7 @@ from tqdm import tqdm
 from .data import InputError, Pairs, Queries, Source, atomic_folder, cache_folder, look_in
 from .data import write_npz, write_pairs, write_queries
 
-# %% ../nbs/00a_sample.ipynb #0ad89492
+# %% ../nbs/00a_sample.ipynb #349a22d6
 def parse(
     drawing: str, # such as "line ink 0 0, 1 1; discs main .5, 0 0"
 ) -> list[list[str]]: # verb, tone or colour, and numbers; commas are for the eye only
@@ -47,7 +47,7 @@ def ring(
     r = np.resize(radii, count)
     return np.stack([x + r*np.sin(turns), y - r*np.cos(turns)], 1).ravel().tolist()
 
-# %% ../nbs/00a_sample.ipynb #ed1980d6
+# %% ../nbs/00a_sample.ipynb #e4583f00
 def stroke(
     verb: str,            # discs, petals, star, or a method of ImageDraw
     tone: str,            # a key of TONES, or main, dark, light: shades of the thing's colour
@@ -66,7 +66,7 @@ def stroke(
     corners = 4 if verb in ("arc", "pieslice") else len(numbers)
     return [(verb, tone, numbers[:corners], numbers[corners:])]
 
-# %% ../nbs/00a_sample.ipynb #f00e7c51
+# %% ../nbs/00a_sample.ipynb #27ef951b
 @cache
 def strokes(
     drawing: str, # of a shape
@@ -77,7 +77,7 @@ def strokes(
         found += stroke(verb, tone, [float(number) for number in numbers])
     return found
 
-# %% ../nbs/00a_sample.ipynb #ab6e3606
+# %% ../nbs/00a_sample.ipynb #cace6184
 @dataclass(frozen=True)
 class Shape:
     "How a thing looks and what it is called."
@@ -110,7 +110,7 @@ SHAPES = {
         arc light -.5 -.35, -.1 .35, 270 90; discs white .14, -.6 -.1; discs ink .07, -.62 -.1"""),
 }
 
-# %% ../nbs/00a_sample.ipynb #399eb13a
+# %% ../nbs/00a_sample.ipynb #ca458a5a
 SHAPES |= {
     "bird": Shape("bird|songbird", """
         polygon gold -1 -.3, -.65 -.5, -.65 -.2; polygon dark .4 .1, 1 -.1, .9 .35; ellipse main -.5 -.3, .65 .55
@@ -151,7 +151,7 @@ TONES = {"white": "#fafaf8", "ink": "#262228", "wood": "#7c5232", "leaf": "#3c82
 # name: (words, radius in pixels); most captions leave a medium size out
 SIZES = {"small": ("small|little|tiny", 9.5), "medium": ("medium-sized||||", 14), "big": ("big|large|huge", 19)}
 
-# %% ../nbs/00a_sample.ipynb #c9a148e0
+# %% ../nbs/00a_sample.ipynb #31f927fa
 @dataclass(frozen=True)
 class Backdrop:
     "What is behind the things of a scene."
@@ -159,7 +159,7 @@ class Backdrop:
     scenery: str # nouns such as "beach", separated by "|"
     layers: str  # for `parse`: "sky top bottom", "ground top bottom horizon", or a stroke for `scatter`
 
-# %% ../nbs/00a_sample.ipynb #2a8ff992
+# %% ../nbs/00a_sample.ipynb #1ffe9712
 BACKDROPS = {
     "meadow": Backdrop("in a meadow|on the grass|on a green field|in a grassy park", "meadow|green field|park", """
         sky #5ca4e2 #cee8f6; ellipse #ffffff 4, .1 .3, 11 4; ellipse #78b060 4, .5 .54, 24 9
@@ -184,7 +184,7 @@ BACKDROPS = {
         ground #f6f8fc #d0dcec .5; ellipse #ffffff 60, 0 1, 1 1"""),
 }
 
-# %% ../nbs/00a_sample.ipynb #375cb845
+# %% ../nbs/00a_sample.ipynb #4c1da531
 BACKDROPS |= {
     "sea": Backdrop("on the sea|on the water|in the ocean|among the waves", "sea|ocean|wide sea", """
         sky #7ebee8 #e6f2f8; ellipse #ffffff 3, .08 .2, 11 4
@@ -220,14 +220,14 @@ class Thing:
     x: float    # centre, pixels from the left
     y: float    # centre, pixels from the top
 
-# %% ../nbs/00a_sample.ipynb #517d0769
+# %% ../nbs/00a_sample.ipynb #acc986c8
 @dataclass(frozen=True)
 class Scene:
     "All that is in a picture."
     backdrop: str             # a key of BACKDROPS
     things: tuple[Thing, ...] # two to four
 
-# %% ../nbs/00a_sample.ipynb #1d519dcc
+# %% ../nbs/00a_sample.ipynb #3a33adb2
 def pick(
     rng: np.random.Generator,       # moved on
     options: str | dict | Sequence, # words separated by "|", a dict (one of its keys), or anything with a length
@@ -237,7 +237,7 @@ def pick(
     options = options.split("|") if words else list(options)
     return options[int(len(options)*rng.random()**(2 if words else 1))]
 
-# %% ../nbs/00a_sample.ipynb #31b7ad8c
+# %% ../nbs/00a_sample.ipynb #7b7a0aea
 SIDE = 96 # of a picture, pixels
 
 def draw_thing(
@@ -253,7 +253,7 @@ def draw_thing(
     x, y = (SIDE*(np.array(cell) + .5)/3 + rng.uniform(-5, 5, 2)).tolist()
     return Thing(shape, pick(rng, COLOURS), pick(rng, SIZES), x, y)
 
-# %% ../nbs/00a_sample.ipynb #cd38e404
+# %% ../nbs/00a_sample.ipynb #26bd068d
 def draw_scene(
     rng: np.random.Generator, # moved on
 ) -> Scene:
@@ -271,7 +271,7 @@ def shade(
     "`colour` mixed with black or white."
     return tuple(int(c + (255*(by > 0) - c)*abs(by)) for c in colour)
 
-# %% ../nbs/00a_sample.ipynb #b7a6b4ab
+# %% ../nbs/00a_sample.ipynb #75f2ad4c
 def paint_thing(
     draw: ImageDraw.ImageDraw, # of a canvas ZOOM times as large as the picture
     thing: Thing,
@@ -306,7 +306,7 @@ def scatter(
         points = (x-w, y+h, x, y-h, x+w, y+h) if method == "polygon" else (x-w, y-h, x+w, y+h)
         getattr(draw, method)(points, *([200, 340] if method == "arc" else []), fill=colour, width=ZOOM)
 
-# %% ../nbs/00a_sample.ipynb #4475a067
+# %% ../nbs/00a_sample.ipynb #7fe0e5b4
 def gradient(
     top: str,          # colour, such as "#5ca4e2"
     bottom: str,       # colour
@@ -317,7 +317,7 @@ def gradient(
     colours = np.linspace(ImageColor.getrgb(top), ImageColor.getrgb(bottom), rows)*light
     return Image.fromarray(colours.clip(0, 255).astype(np.uint8)[:, None]).resize((SIDE*ZOOM, rows))
 
-# %% ../nbs/00a_sample.ipynb #197d1fdb
+# %% ../nbs/00a_sample.ipynb #cb39c39e
 def paint_backdrop(
     canvas: Image.Image,      # RGB, ZOOM times as large as the picture
     name: str,                # a key of BACKDROPS
@@ -335,7 +335,7 @@ def paint_backdrop(
         else:
             scatter(ImageDraw.Draw(canvas, "RGBA"), rng, verb, colour, *map(float, rest))
 
-# %% ../nbs/00a_sample.ipynb #2ca96c13
+# %% ../nbs/00a_sample.ipynb #856dab3e
 def paint(
     scene: Scene,
     rng: np.random.Generator, # moved on
@@ -358,7 +358,7 @@ def phrase(
     text = " ".join(word for word in (size, colour, pick(rng, SHAPES[thing.shape].words)) if word)
     return ("an " if text[0] in "aeiou" else "a ") + text
 
-# %% ../nbs/00a_sample.ipynb #8e73f945
+# %% ../nbs/00a_sample.ipynb #6d3f190e
 def relation(
     rng: np.random.Generator, # moved on
     a: Thing,
@@ -373,7 +373,7 @@ def relation(
         return pick(rng, f"{side} of|to the {side} of|on the {side} side of")
     return pick(rng, "above|over|higher than" if dy < 0 else "below|under|lower than")
 
-# %% ../nbs/00a_sample.ipynb #63c7804b
+# %% ../nbs/00a_sample.ipynb #84ec5566
 def position(
     rng: np.random.Generator, # moved on
     thing: Thing,
@@ -384,14 +384,14 @@ def position(
     words = across[int(3*thing.x/SIDE)] if rng.random() < .6 else down[int(3*thing.y/SIDE)]
     return pick(rng, words)
 
-# %% ../nbs/00a_sample.ipynb #c5ba82d8
+# %% ../nbs/00a_sample.ipynb #f83deae3
 def join(
     parts: list[str], # at least one
 ) -> str: # such as "a, b and c"
     "A list in words."
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
-# %% ../nbs/00a_sample.ipynb #56ab134a
+# %% ../nbs/00a_sample.ipynb #3b5b8fae
 def sentences(
     scene: Scene,
     rng: np.random.Generator, # moved on
@@ -412,7 +412,7 @@ def sentences(
         f"{where.strip() or 'here'} {a} {pick(rng, 'is|sits|can be seen')} {how} {b}",
     ]
 
-# %% ../nbs/00a_sample.ipynb #d3ef6b7f
+# %% ../nbs/00a_sample.ipynb #d7d1f7b9
 def describe(
     scene: Scene,
     rng: np.random.Generator, # moved on
@@ -431,7 +431,7 @@ def fixed_normal(
     "Normal random numbers that are always the same; PyTorch's global generator is not touched."
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
-# %% ../nbs/00a_sample.ipynb #bdddfb62
+# %% ../nbs/00a_sample.ipynb #630bdd44
 def grams(
     caption: str, # any text
 ) -> tuple[list[int], list[float]]: # buckets, at least one, and their weights
@@ -440,13 +440,13 @@ def grams(
     pairs = [f"{a} {b}" for a, b in zip(words, words[1:])]
     return [zlib.crc32(gram.encode()) % BUCKETS for gram in words + pairs], [1.]*len(words) + [.5]*len(pairs)
 
-# %% ../nbs/00a_sample.ipynb #b1caaa8c
+# %% ../nbs/00a_sample.ipynb #8fd33f51
 @cache
 def text_weights() -> tuple[torch.Tensor, torch.Tensor]: # (BUCKETS, TEXT_DIMS) float32, (TEXT_DIMS, TEXT_DIMS) float64
     "The fixed weights of the text encoder."
     return fixed_normal(1, BUCKETS, TEXT_DIMS), fixed_normal(2, TEXT_DIMS, TEXT_DIMS).double()/TEXT_DIMS**.5
 
-# %% ../nbs/00a_sample.ipynb #9c37ef04
+# %% ../nbs/00a_sample.ipynb #a2066294
 def gram_sums(
     captions: list[str], # (n,), at least one
 ) -> torch.Tensor: # (n, TEXT_DIMS) float64
@@ -458,7 +458,7 @@ def gram_sums(
     each = torch.tensor(sum(weights, []), dtype=torch.float64)
     return F.embedding_bag(place, vectors, starts, mode="sum", per_sample_weights=each)
 
-# %% ../nbs/00a_sample.ipynb #64f515cd
+# %% ../nbs/00a_sample.ipynb #c83ce09f
 def encode_text(
     captions: Sequence[str], # (n,)
     block: int = 1024,       # captions at a time
@@ -484,7 +484,7 @@ def image_weights() -> tuple[torch.Tensor, torch.Tensor]: # (16, 3), (308, 16, 5
     patterns -= patterns.mean((2, 3), keepdim=True)
     return torch.cat([palette, others]), 4*F.normalize(patterns.flatten(1)).view_as(patterns)
 
-# %% ../nbs/00a_sample.ipynb #1b3390a8
+# %% ../nbs/00a_sample.ipynb #43964c40
 def colour_maps(
     pixels: torch.Tensor, # (n, 3, h, w) float32 in 0..1
 ) -> torch.Tensor: # (n, 16, h, w) in 0..1
@@ -494,7 +494,7 @@ def colour_maps(
     distance = square - 2*F.conv2d(pixels, colours[:, :, None, None]) + colours.square().sum(1)[:, None, None]
     return torch.exp(-distance.clamp(min=0)/SPREAD**2)
 
-# %% ../nbs/00a_sample.ipynb #29baddca
+# %% ../nbs/00a_sample.ipynb #d04f7af3
 def views(
     pixels: torch.Tensor, # (n, 3, SIDE, SIDE) float32 in 0..1
 ) -> list[torch.Tensor]: # (n, 256) where each colour is, (n, 48) coarse pixels, (n, 1232) patterns; none negative
@@ -505,7 +505,7 @@ def views(
     found = torch.cat([(found - strength).clamp_(min=0).mean((2, 3)) for strength in STRENGTHS], 1)
     return [F.adaptive_avg_pool2d(maps, 4).flatten(1).sqrt(), F.adaptive_avg_pool2d(small, 4).flatten(1), found.sqrt()]
 
-# %% ../nbs/00a_sample.ipynb #8dc61263
+# %% ../nbs/00a_sample.ipynb #182bee2f
 def encode_images(
     pictures: np.ndarray | list[Image.Image], # (n, SIDE, SIDE, 3) uint8, or images of any size
     block: int = 64,                          # pictures at a time
@@ -536,7 +536,7 @@ def wrong_captions(
     images = rng.permutation(scenes)[:max(2, count) if count and scenes > 1 else 0]
     return images*captions_each + rng.integers(captions_each, size=len(images)), np.roll(images, 1)
 
-# %% ../nbs/00a_sample.ipynb #28b249bc
+# %% ../nbs/00a_sample.ipynb #12052aae
 def draw_set(
     folder: Path,       # where the pictures go, as Images/*.png
     part: int,          # 0 for train, 1 for test; each has its own random numbers
@@ -569,7 +569,7 @@ def write_table(
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
 
-# %% ../nbs/00a_sample.ipynb #fd1abc49
+# %% ../nbs/00a_sample.ipynb #a895039f
 def write_train(
     folder: Path,                           # gets train.npz, captions.txt, Images/ and answers/wrong.csv
     pictures: np.ndarray,                   # (M, SIDE, SIDE, 3) uint8
@@ -588,7 +588,7 @@ def write_train(
     write_table(folder/"answers"/"wrong.csv", ["id", "image", "true_image"],
                 zip(ids[wrong], names[image_of[wrong]], names[own[wrong]]))
 
-# %% ../nbs/00a_sample.ipynb #904e2232
+# %% ../nbs/00a_sample.ipynb #bea0f35f
 def write_test(
     folder: Path,         # gets test.clean.npz and answers/test.answers.npz
     pictures: np.ndarray, # (Q, SIDE, SIDE, 3) uint8
@@ -643,7 +643,7 @@ def sample_source(
             shutil.rmtree(stale, ignore_errors=True)
     return look_in(folder, "the built-in sample")
 
-# %% ../nbs/00a_sample.ipynb #c531b19b
+# %% ../nbs/00a_sample.ipynb #4d8baac9
 def toy(
     images: int = 60,   # images
     each: int = 2,      # captions an image
