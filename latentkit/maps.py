@@ -38,7 +38,7 @@ def modality_gap(
     "Distance between the centroids of two sets of directions (Liang et al. 2022)."
     return float((unit(a, "latents").mean(0) - unit(b, "latents").mean(0)).norm())
 
-# %% ../nbs/04c_maps.ipynb #661b5964
+# %% ../nbs/04c_maps.ipynb #621040ae
 def cosines_by_kind(
     latents: np.ndarray, # (Q, Dy) of captions, in the images' space
     gallery: np.ndarray, # (G, Dy), at least 2
@@ -57,7 +57,7 @@ def cosines_by_kind(
         "caption, its own image": (p*g[target]).sum(1),
     }
 
-# %% ../nbs/04c_maps.ipynb #a66348b1
+# %% ../nbs/04c_maps.ipynb #09465155
 KINDS = { # of pairs, as `cosines_by_kind` names them: how their histogram is drawn
     "image, another image": {"color": PALETTE[0], "histtype": "step"},
     "caption, a random image": {"color": GREY, "histtype": "stepfilled", "alpha": .6},
@@ -88,7 +88,7 @@ def plot_gap(
     axes[1].legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04c_maps.ipynb #3142a69f
+# %% ../nbs/04c_maps.ipynb #03404788
 def flatten_pca(
     x: np.ndarray, # (rows, dims)
     seed: int,
@@ -97,7 +97,7 @@ def flatten_pca(
     from sklearn.decomposition import PCA
     return PCA(2, random_state=seed).fit_transform(x)
 
-# %% ../nbs/04c_maps.ipynb #a40060cb
+# %% ../nbs/04c_maps.ipynb #17266398
 def flatten_tsne(
     x: np.ndarray, # (rows, dims)
     seed: int,
@@ -108,7 +108,7 @@ def flatten_tsne(
     near = PCA(min(50, *x.shape), random_state=seed).fit_transform(x)
     return TSNE(perplexity=min(30, (len(x)-1)/3), init="pca", random_state=seed).fit_transform(near)
 
-# %% ../nbs/04c_maps.ipynb #97b513c5
+# %% ../nbs/04c_maps.ipynb #5fabcf6e
 def flatten_umap(
     x: np.ndarray, # (rows, dims)
     seed: int,
@@ -140,7 +140,7 @@ def plane(
     flat = METHODS[method][0](x, seed)
     return np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
 
-# %% ../nbs/04c_maps.ipynb #bbcea890
+# %% ../nbs/04c_maps.ipynb #6060c396
 def draw_clouds(
     ax: Axes,
     clouds: dict[str, np.ndarray], # name -> (rows, dims): texts, predictions, images
@@ -152,7 +152,7 @@ def draw_clouds(
     ax.legend(frameon=False, markerscale=2, loc="lower center", bbox_to_anchor=(.5, 1), ncols=3,
               columnspacing=1, handletextpad=.2)
 
-# %% ../nbs/04c_maps.ipynb #320ca97e
+# %% ../nbs/04c_maps.ipynb #dce77fdc
 def draw_ranks(
     ax: Axes,
     prediction: np.ndarray, # (Q, Dy)
