@@ -62,7 +62,7 @@ def closest(
     found = get_close_matches(name, list(known), 1)
     return f'Did you mean "{found[0]}"?' if found else ""
 
-# %% ../nbs/00_data.ipynb #a8c74b38
+# %% ../nbs/00_data.ipynb #be3b291a
 def unknown_name(
     file,                 # where the name stands, such as "recipe"
     key: str,             # the key inside it, or ""
@@ -87,7 +87,7 @@ def writable_folder(
         raise InputError(folder, "", f"a folder that cannot be written ({error.strerror})", "a folder we may write to",
                          "Choose another output folder, or change its permissions.") from None
 
-# %% ../nbs/00_data.ipynb #d1ddc03b
+# %% ../nbs/00_data.ipynb #2cf3307b
 @contextmanager
 def atomic(
     path: str | Path, # the file to write; its folder is created if it is missing
@@ -137,12 +137,12 @@ class Pairs:
         return (f"Pairs({n:,} captions x {self.dims[0]}-d text, {m:,} images x {self.dims[1]}-d image, "
                 f"{n/m:.3g} captions an image)")
 
-# %% ../nbs/00_data.ipynb #17daa2b1
+# %% ../nbs/00_data.ipynb #211b522a
 def checksum(array: np.ndarray) -> int:
     "CRC-32 of an array's bytes in C order."
     return zlib.crc32(np.ascontiguousarray(array))
 
-# %% ../nbs/00_data.ipynb #60184976
+# %% ../nbs/00_data.ipynb #e84af9f5
 @dataclass(frozen=True, eq=False)
 class Queries:
     "Captions with unknown images."
@@ -168,7 +168,7 @@ def subset(
     return Pairs(pairs.text[keep], pairs.image[images], image_of, pairs.ids[keep], pairs.captions[keep],
                  pairs.names[images])
 
-# %% ../nbs/00_data.ipynb #2db6938f
+# %% ../nbs/00_data.ipynb #749922fe
 DAMAGE = zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError
 
 @contextmanager
@@ -201,7 +201,7 @@ def read_header(
         version = npy.read_magic(stream)
         return npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
 
-# %% ../nbs/00_data.ipynb #63f7dce3
+# %% ../nbs/00_data.ipynb #d3a235e3
 def load_npy(
     path: str | Path,             # an .npy file
     mmap_mode: str | None = None, # "r" maps the file instead of reading it
@@ -230,7 +230,7 @@ def open_member(
                              "or .astype('float32') and save again.")
         yield stream, shape, dtype, fortran
 
-# %% ../nbs/00_data.ipynb #b0c8331a
+# %% ../nbs/00_data.ipynb #3ee5ec41
 def read_exactly(stream: IO[bytes], count: int) -> bytes:
     "`count` bytes of `stream`; raises `EOFError` if there are fewer."
     data = stream.read(count)
@@ -238,7 +238,7 @@ def read_exactly(stream: IO[bytes], count: int) -> bytes:
         raise EOFError("the data end before the array does")
     return data
 
-# %% ../nbs/00_data.ipynb #f316380d
+# %% ../nbs/00_data.ipynb #bcc8a1bb
 KINDS = {"i": "signed", "u": "unsigned integers", "U": "unicode text", "f": "floats", "b": "bool"}
 
 def read_array(
@@ -275,7 +275,7 @@ def find_ones(
         done += count
     return np.concatenate(ones), done == size
 
-# %% ../nbs/00_data.ipynb #631af74e
+# %% ../nbs/00_data.ipynb #0c7ea8b1
 def read_label(
     path: str | Path,         # the npz file, for messages
     archive: zipfile.ZipFile, # the same, open
@@ -299,7 +299,7 @@ def read_label(
     image_of[caption] = image
     return image_of
 
-# %% ../nbs/00_data.ipynb #e9437c03
+# %% ../nbs/00_data.ipynb #41497abd
 def write_header(
     stream: IO[bytes],
     shape: tuple, # of the array
@@ -309,7 +309,7 @@ def write_header(
     facts = {"shape": tuple(shape), "fortran_order": False, "descr": npy.dtype_to_descr(np.dtype(dtype))}
     npy.write_array_header_1_0(stream, facts)
 
-# %% ../nbs/00_data.ipynb #cdd9cf65
+# %% ../nbs/00_data.ipynb #6dffac0f
 def check_finite(
     file,              # for the message
     key: str,          # for the message
@@ -323,7 +323,7 @@ def check_finite(
     raise InputError(file, f"{key} row {start+bad[0]}", f"NaN or infinite values ({len(bad)} such rows in this block)",
                      "finite float32 values", "Encode these rows again or drop them.")
 
-# %% ../nbs/00_data.ipynb #c46318ad
+# %% ../nbs/00_data.ipynb #f9daab5f
 def float_blocks(
     stream: IO[bytes],        # the data of an array
     shape: tuple[int, int],  # (rows, dims)
@@ -361,7 +361,7 @@ def copy_latents(
             start += len(block)
     return crc
 
-# %% ../nbs/00_data.ipynb #bc0b1707
+# %% ../nbs/00_data.ipynb #72e281c4
 HEADERS = [["id", "image", "caption"], ["image", "caption"], ["id", "caption"]]
 
 def caption_header(
@@ -376,7 +376,7 @@ def caption_header(
     raise InputError(path, "line 1", repr(line[:80]), "a header: id,image,caption or image,caption or id,caption, "
                      "separated by ',', '|' or tab", "Add the header line.")
 
-# %% ../nbs/00_data.ipynb #6e3fc709
+# %% ../nbs/00_data.ipynb #ecf708c5
 def caption_fields(
     line: str,
     separator: str,
@@ -409,12 +409,12 @@ def read_captions(
             columns[name].append(value.strip())
     return columns
 
-# %% ../nbs/00_data.ipynb #136cbac4
+# %% ../nbs/00_data.ipynb #019327ac
 def base_name(name: str) -> str:
     "A file name without its folders, on any system."
     return re.split(r"[/\\]", name)[-1]
 
-# %% ../nbs/00_data.ipynb #263514f4
+# %% ../nbs/00_data.ipynb #3fa3b7a8
 def rows_by(
     key: Callable[[str], str], # what names are compared by
     names: Iterable,           # (M,) str
@@ -444,7 +444,7 @@ def match_names(
         found[name] = rows[0]
     return np.array([found[name] for name in wanted], np.int64)
 
-# %% ../nbs/00_data.ipynb #a3d1c70c
+# %% ../nbs/00_data.ipynb #420e687e
 def rows_of_lines(
     path,                # the caption list, for messages
     given: list[str],    # a key a line: ids or texts
@@ -497,7 +497,7 @@ def cache_folder() -> Path: # an existing folder that can be written
         fallback.mkdir(mode=0o700, exist_ok=True)
         return fallback
 
-# %% ../nbs/00_data.ipynb #12ccd75f
+# %% ../nbs/00_data.ipynb #a2332fd9
 @contextmanager
 def atomic_folder(
     folder: Path, # the folder to make; an existing one stays as it is
@@ -517,7 +517,7 @@ def atomic_folder(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
-# %% ../nbs/00_data.ipynb #5c524efe
+# %% ../nbs/00_data.ipynb #8a2f2862
 FACTS = "num_captions", "num_images", "embedding_dim_text", "embedding_dim_image" # under metadata/, one number each
 
 def unpack_small(
@@ -535,7 +535,7 @@ def unpack_small(
     keys = [key for key in (*FACTS, "captions_per_image") if f"metadata/{key}.npy" in present]
     return {key: read_array(path, archive, f"metadata/{key}", "iu").ravel().tolist() for key in keys}
 
-# %% ../nbs/00_data.ipynb #13a1624c
+# %% ../nbs/00_data.ipynb #37cb1abb
 def unpack(
     path: str | Path, # train.npz
     folder: Path,     # an empty folder
@@ -571,7 +571,7 @@ def shape_of(
     "The shape of an unpacked array."
     return load_npy(folder/f"{name}.npy", mmap_mode="r").shape
 
-# %% ../nbs/00_data.ipynb #98eec8c1
+# %% ../nbs/00_data.ipynb #8062ad9b
 def check_shapes(
     path: str | Path, # the npz file, for messages
     folder: Path,     # what `unpack` made of it
@@ -588,7 +588,7 @@ def check_shapes(
             raise InputError(path, key, f"shape {found}", f"{expected}, to match the embeddings",
                              "Write the file again from arrays of one length.")
 
-# %% ../nbs/00_data.ipynb #e833e89c
+# %% ../nbs/00_data.ipynb #5173af66
 def check_metadata(
     path: str | Path, # the npz file, for messages
     folder: Path,     # what `unpack` made of it
@@ -601,7 +601,7 @@ def check_metadata(
             raise InputError(path, f"metadata/{key}", str(said[key]), f"[{found}], as in the arrays",
                              "Were text and image embeddings swapped, or is a part missing?")
 
-# %% ../nbs/00_data.ipynb #3f953bd2
+# %% ../nbs/00_data.ipynb #81ab3d39
 def check_distinct(
     path: str | Path, # for the message
     ids: np.ndarray,  # (N,) caption ids
@@ -612,7 +612,7 @@ def check_distinct(
         raise InputError(path, "captions/ids", f"id {twice[0]} more than once ({len(twice)} such ids)", "every id once",
                          "Renumber the captions.")
 
-# %% ../nbs/00_data.ipynb #ca110c22
+# %% ../nbs/00_data.ipynb #5315abab
 def image_of_from_key(
     path: str | Path,  # the npz file, for messages
     image: np.ndarray, # its captions/image: rows of images/names, or the names themselves
@@ -628,7 +628,7 @@ def image_of_from_key(
                          "Write the key again.")
     return image.astype(np.int64)
 
-# %% ../nbs/00_data.ipynb #09780570
+# %% ../nbs/00_data.ipynb #899dc9cb
 def read_image_of(
     path: str | Path,            # the npz file, for messages
     folder: Path,                # what `unpack` made of it
@@ -652,7 +652,7 @@ def read_image_of(
     raise InputError(path, "captions/label", found, "one of them, to match captions with images",
                      "Put captions.txt beside the file, or add one of the keys.")
 
-# %% ../nbs/00_data.ipynb #0e16340f
+# %% ../nbs/00_data.ipynb #04b1c5f7
 def cache_name(
     path: Path, # an npz file
 ) -> str:
@@ -663,7 +663,7 @@ def cache_name(
     content = hashlib.sha256(repr((stat.st_size, stat.st_mtime_ns, members)).encode()).hexdigest()[:16]
     return f"{path.stem}-{place}-{content}"
 
-# %% ../nbs/00_data.ipynb #ec35a847
+# %% ../nbs/00_data.ipynb #087fc611
 def source_of(
     folder: Path, # an unpacked file
 ) -> str | None: # None if another process is removing it
@@ -673,7 +673,7 @@ def source_of(
     except (OSError, ValueError, KeyError):
         return None
 
-# %% ../nbs/00_data.ipynb #abed594a
+# %% ../nbs/00_data.ipynb #29063ad2
 def drop_stale(
     folder: Path, # what was just unpacked
 ) -> None:
@@ -708,7 +708,7 @@ def read_pairs(
     image_of = read_image_of(path, folder, facts["metadata"], captions, ids, texts, names)
     return Pairs(text, image, image_of, ids, texts, names, tuple(facts["crc"]))
 
-# %% ../nbs/00_data.ipynb #ec73e606
+# %% ../nbs/00_data.ipynb #633ea352
 def member_info(
     key: str,      # such as "captions/ids"
     compress: int, # zlib's level, 0 to 9
@@ -737,7 +737,7 @@ def write_npz(
                 for block in blocks:
                     stream.write(np.ascontiguousarray(block).tobytes())
 
-# %% ../nbs/00_data.ipynb #d5e17c10
+# %% ../nbs/00_data.ipynb #2b41315e
 def one_hot_blocks(
     image_of: np.ndarray, # (N,) int
     count: int,           # M
@@ -747,7 +747,7 @@ def one_hot_blocks(
     for start in range(0, len(image_of), rows):
         yield np.asarray(image_of[start:start+rows])[:, None] == np.arange(count)
 
-# %% ../nbs/00_data.ipynb #443f7efe
+# %% ../nbs/00_data.ipynb #2129aa1f
 def write_pairs(
     path: str | Path,  # train.npz
     pairs: Pairs,      # what to write
@@ -782,7 +782,7 @@ def read_queries(
     check_distinct(path, ids)
     return Queries(text, ids, captions, str(path))
 
-# %% ../nbs/00_data.ipynb #29f24f8f
+# %% ../nbs/00_data.ipynb #082c16f3
 def write_queries(
     path: str | Path, # test.clean.npz
     queries: Queries, # what to write
@@ -802,7 +802,7 @@ class Split:
     def __repr__(self):
         return f"Split({len(self.train):,} train, {len(self.val):,} val, {len(self.test):,} test captions)"
 
-# %% ../nbs/00_data.ipynb #e920f6fb
+# %% ../nbs/00_data.ipynb #62ab1253
 def cut_by_image(
     rows: np.ndarray,     # (n,) caption rows
     image_of: np.ndarray, # (N,) int, image of each caption
@@ -815,7 +815,7 @@ def cut_by_image(
     inner, outer = next(splits)
     return rows[inner], rows[outer]
 
-# %% ../nbs/00_data.ipynb #d407068b
+# %% ../nbs/00_data.ipynb #cbd1a5ab
 def split_by_image(
     image_of: np.ndarray, # (N,) int, image of each caption
     val: float = 0.05,    # part of the images
@@ -841,7 +841,7 @@ class Source:
     captions: Path | None # captions.txt of the training set
     images: Path | None   # the folder of training images
 
-# %% ../nbs/00_data.ipynb #d5d31c2f
+# %% ../nbs/00_data.ipynb #6320cd16
 def nearest_files(
     folder: Path,
     wanted: set[str], # file names
@@ -857,7 +857,7 @@ def nearest_files(
                 found[name] = depth, Path(root)/name
     return {name: path for name, (_, path) in found.items()}
 
-# %% ../nbs/00_data.ipynb #1e0f6a0e
+# %% ../nbs/00_data.ipynb #2f19bc8c
 def look_in(
     folder: str | Path, # any folder; train.npz may be up to four levels below
     origin: str = "",   # for the record
@@ -876,7 +876,7 @@ def look_in(
     images = next((p/"Images" for p in near if (p/"Images").is_dir()), None)
     return Source(origin, train, found["test.clean.npz"], captions, images)
 
-# %% ../nbs/00_data.ipynb #f06f1554
+# %% ../nbs/00_data.ipynb #2529c457
 def find_data(
     data_dir: str | Path | None = None,     # a folder that must hold the data; None to search
     kaggle: str | Path = "/kaggle/input",   # Kaggle's input folder
