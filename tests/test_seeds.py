@@ -16,12 +16,12 @@ from latentkit.seeds import run_seeds
 
 pairs = toy(images=200, each=3, dx=12, dy=16, causes=8)
 queries = Queries(pairs.text[:10], np.arange(10), pairs.captions[:10])
-run_seeds(sys.argv[1], range(6), pairs, split_by_image(pairs.image_of), queries, sys.argv[2], epochs=12)
+run_seeds("A-rmlpa", range(6), pairs, split_by_image(pairs.image_of), queries, sys.argv[1], epochs=12)
 """
 
-def start(out: Path, recipe: str) -> subprocess.Popen:
+def start(out: Path) -> subprocess.Popen:
     "A process that trains six seeds."
-    command = [sys.executable, "-c", RUN, recipe, str(out)]
+    command = [sys.executable, "-c", RUN, str(out)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 def finish(run: subprocess.Popen) -> None:
@@ -42,15 +42,18 @@ def files(out: Path) -> dict[str, bytes]:
     logs = {path.with_suffix(".csv") for path in found if path.suffix == ".pth"}
     return {str(path.relative_to(out)): path.read_bytes() for path in found if path not in logs}
 
-@pytest.mark.parametrize("recipe, moments", [("A-rmlpa", [0, 1, 3]), ("E-bigjump", [2])])
-def test_killed_run_resumes(tmp_path, recipe, moments):
-    finish(start(tmp_path/"whole", recipe))
-    whole = files(tmp_path/"whole")
-    for models in moments:
-        out = tmp_path/f"killed-{models}"
-        kill_when(start(out, recipe), out/"seeds", models)
-        assert all(path.stat().st_size for path in (out/"seeds").glob("[!.]*.pth"))
-        finish(start(out, recipe))
-        again = files(out)
-        assert again.keys() == whole.keys()
-        assert [name for name in whole if again[name] != whole[name]] == []
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, bytes]:
+    "The files of a run that was left alone."
+    out = tmp_path_factory.mktemp("whole")
+    finish(start(out))
+    return files(out)
+
+@pytest.mark.parametrize("models", [0, 1, 3])
+def test_killed_run_resumes(tmp_path, whole, models):
+    kill_when(start(tmp_path), tmp_path/"seeds", models)
+    assert all(path.stat().st_size for path in (tmp_path/"seeds").glob("[!.]*.pth"))
+    finish(start(tmp_path))
+    again = files(tmp_path)
+    assert again.keys() == whole.keys()
+    assert [name for name in whole if again[name] != whole[name]] == []
