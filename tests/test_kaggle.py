@@ -6,15 +6,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pytest
 from project import ROOT, output
-
-@pytest.fixture(scope="module")
-def wheel(copy, tmp_path_factory) -> Path:
-    "The wheel that `make wheel` builds."
-    folder = tmp_path_factory.mktemp("wheel")
-    output(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, copy)
-    return next(folder.glob("*.whl"))
 
 def first_cell() -> str:
     "The cell that looks for latentkit."
@@ -42,18 +34,18 @@ def attach(folder: Path) -> Path:
     dataset.mkdir(parents=True)
     return dataset
 
-def test_wheel_is_found(wheel, tmp_path):
-    shutil.copy(wheel, attach(tmp_path))
-    assert imported_from(tmp_path).is_relative_to(tmp_path/"site")
-
 def test_folder_is_found(copy, tmp_path):
     dataset = attach(tmp_path)
     shutil.copytree(copy/"latentkit", dataset/"latentkit")
     assert imported_from(tmp_path).is_relative_to(dataset)
 
-def test_wheel_holds_the_whole_package(copy, wheel):
+def test_wheel_is_found_and_holds_the_whole_package(copy, tmp_path):
+    dataset = attach(tmp_path)
+    output(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", dataset, copy)
+    assert imported_from(tmp_path).is_relative_to(tmp_path/"site")
+
+    packed = zipfile.ZipFile(next(dataset.glob("*.whl")))
     files = {str(path.relative_to(copy)) for path in (copy/"latentkit").rglob("*") if path.is_file()}
-    packed = zipfile.ZipFile(wheel)
     assert {name for name in packed.namelist() if name.startswith("latentkit/")} == files
     console = next(name for name in packed.namelist() if name.endswith("entry_points.txt"))
     assert "latentkit = latentkit.commands:main" in packed.read(console).decode()
