@@ -115,7 +115,7 @@ def plain(markdown: str) -> str:
 
 def sentences(markdown: str) -> Iterator[str]:
     "Sentences; a paragraph and a list's item end one, whatever they end with."
-    for paragraph in re.split(r"(?:\n\s*)+(?:[-*+>]|\d+\.)\s|\n\s*\n", "\n" + plain(markdown)):
+    for paragraph in re.split(r"\n\s*(?:[-*+>]|\d+\.)\s|\n\s*\n", "\n" + plain(markdown)):
         for sentence in re.split(r"(?<=[.!?])[\"')\]*_]*\s+(?=[A-Z0-9\"'(\[*_])", paragraph):
             if len(words(sentence)) > 1:
                 yield " ".join(sentence.split())
