@@ -51,7 +51,7 @@ def apply(
         place[last] = value
     return recipe.but(**fields)
 
-# %% ../nbs/02a_search.ipynb #f02ca6f6
+# %% ../nbs/02a_search.ipynb #03868772
 def distribution(
     name: str,
     options: list | tuple, # [value, ...], or (low, high), or (low, high, "log"); two integers: a range of integers
@@ -62,6 +62,8 @@ def distribution(
         if isinstance(options, list) and len(set(options)) == len(options):
             return kinds.CategoricalDistribution(options)
         low, high, *log = options
+        if not isinstance(options, tuple) or low >= high:
+            raise ValueError
         whole = isinstance(low, int) and isinstance(high, int)
         kind = kinds.IntDistribution if whole else kinds.FloatDistribution
         return kind(low, high, log={(): False, ("log",): True}[tuple(log)])
