@@ -51,7 +51,7 @@ def apply(
         place[last] = value
     return recipe.but(**fields)
 
-# %% ../nbs/02a_search.ipynb #03868772
+# %% ../nbs/02a_search.ipynb #c70cf0c6
 def distribution(
     name: str,
     options: list | tuple, # [value, ...], or (low, high), or (low, high, "log"); two integers: a range of integers
@@ -124,7 +124,7 @@ def get_space(
                          closest(space, SPACES) or "Choose one of them.")
     return SPACES[space] if isinstance(space, str) else Space(space) if isinstance(space, dict) else space
 
-# %% ../nbs/02a_search.ipynb #efab62d3
+# %% ../nbs/02a_search.ipynb #20b70a0d
 METHODS = "random", "tpe"
 
 def check_search(
@@ -237,7 +237,7 @@ class Trials:
         values = {number: t.value for number, t in self.finished().items() if t.state.name == "COMPLETE"}
         return max(values, key=values.get, default=None)
 
-# %% ../nbs/02a_search.ipynb #e39fa4f8
+# %% ../nbs/02a_search.ipynb #dbfec62d
 def configuration(trials: Trials, number: int) -> dict:
     "The configuration of a trial: that of its attempt which was killed, or one that was never tried."
     optuna, attempts = need_optuna(), trials.attempts()
@@ -255,7 +255,7 @@ def configuration(trials: Trials, number: int) -> dict:
             return trial.params
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-# %% ../nbs/02a_search.ipynb #ac52bbca
+# %% ../nbs/02a_search.ipynb #811ae6c7
 def train_trial(
     trials: Trials,
     trial, # optuna.Trial
@@ -324,7 +324,7 @@ def results_table(
     table = pd.DataFrame(rows, columns=["trial", *space.choices, "state", *keys])
     return table.astype({"best_epoch": "Int64"})
 
-# %% ../nbs/02a_search.ipynb #432cbec2
+# %% ../nbs/02a_search.ipynb #5f45aeea
 def write_text(path: Path, text: str) -> None:
     "Write a file, whole or not at all."
     with atomic(path) as temporary:
@@ -362,7 +362,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
     if not fresh:
         fit(recipe, trials.pairs, trials.split, trials.device, progress).save(path)
 
-# %% ../nbs/02a_search.ipynb #0a7679a9
+# %% ../nbs/02a_search.ipynb #99f7783d
 def queue(trials: Trials, number: int) -> None:
     "Queue an attempt at a trial."
     optuna = need_optuna()
@@ -382,7 +382,7 @@ def run_queued(trials: Trials, objective: Callable) -> None:
         if not str(error).startswith("Cannot tell a FAIL trial"):
             raise
 
-# %% ../nbs/02a_search.ipynb #33d1a04b
+# %% ../nbs/02a_search.ipynb #3da91850
 def run_missing(
     trials: Trials,
     total: int,
@@ -403,7 +403,7 @@ def run_missing(
         else:
             time.sleep(.5) # the others have them all
 
-# %% ../nbs/02a_search.ipynb #8d30814b
+# %% ../nbs/02a_search.ipynb #c8c7fe50
 def settle(
     folder: Path,
     settings: dict, # plain values that decide the result
@@ -422,7 +422,7 @@ def settle(
         raise InputError(path, ", ".join(other), theirs, ours,
                          "The folder belongs to another search: choose another folder, or repeat its settings.")
 
-# %% ../nbs/02a_search.ipynb #bbbe6890
+# %% ../nbs/02a_search.ipynb #d7ec5761
 def open_trials(
     recipe: Recipe,
     space: Space,
@@ -502,7 +502,7 @@ def importance(
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
-# %% ../nbs/02a_search.ipynb #ee3b9ba9
+# %% ../nbs/02a_search.ipynb #c531bba3
 def plot_search(
     results: pd.DataFrame | str | Path, # as `search` returns them, or the folder of a search
 ): # -> matplotlib Figure
@@ -528,7 +528,7 @@ def plot_search(
     right.set(xlabel=f"importance (fANOVA, {done} complete trials)", xlim=(0, None) if shares else (0, 1))
     return figure
 
-# %% ../nbs/02a_search.ipynb #82d2237a
+# %% ../nbs/02a_search.ipynb #27d45564
 def run_search(
     recipe: Recipe | str,
     space: Space | str | dict | None,
