@@ -7,7 +7,7 @@ __all__ = ['SHAPES', 'COLOURS', 'TONES', 'SIZES', 'BACKDROPS', 'SIDE', 'ZOOM', '
            'STRENGTHS', 'SCALES', 'ring', 'discs', 'Thing', 'Scene', 'pick', 'draw_thing', 'draw_scene', 'shade',
            'paint_thing', 'scatter', 'paint_backdrop', 'paint', 'phrase', 'relation', 'position', 'join', 'describe',
            'noise', 'grams', 'text_weights', 'encode_text', 'image_weights', 'look', 'encode_images', 'wrong_captions',
-           'draw_set', 'write_table', 'write_train', 'write_test', 'make_sample', 'sample_source']
+           'draw_set', 'write_table', 'write_train', 'write_test', 'make_sample', 'sample_source', 'toy']
 
 # %% ../nbs/00a_sample.ipynb #1213840f
 import csv, hashlib, re, shutil, sys, zlib
@@ -469,3 +469,23 @@ def sample_source(
     for stale in folder.parent.glob("sample-*"):
         if stale != folder: shutil.rmtree(stale, ignore_errors=True)
     return look_in(folder, "the built-in sample")
+
+# %% ../nbs/00a_sample.ipynb #b3819746
+def toy(
+    images: int = 60,   # images
+    each: int = 2,      # captions an image
+    dx: int = 6,        # dimensions of a text latent
+    dy: int = 8,        # dimensions of an image latent
+    causes: int = 5,    # hidden numbers behind each image
+    noise: float = .2,  # standard deviation of what a caption adds to the causes; 0 makes captions of an image equal
+    seed: int = 0,      # same seed, same pairs
+) -> Pairs: # images*each pairs
+    "Random pairs that can be learned: text and image latents are two nonlinear views of the same hidden causes."
+    rng = np.random.default_rng(seed)
+    cause = rng.normal(size=(images, causes))
+    image = np.tanh(cause @ rng.normal(size=(causes, dy))).astype(np.float32) + 1
+    image_of = np.repeat(np.arange(images), each)
+    said = cause[image_of] + noise*rng.normal(size=(images*each, causes))
+    text = np.tanh(said @ rng.normal(size=(causes, dx))).astype(np.float32)
+    captions = np.array([f"caption {i}" for i in range(len(text))])
+    return Pairs(text, image, image_of, np.arange(len(text)), captions, np.array([f"{i}.jpg" for i in range(images)]))
