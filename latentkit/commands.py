@@ -10,7 +10,7 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search', 'best_trial',
            'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
-# %% ../nbs/05a_commands.ipynb #aa57ef63
+# %% ../nbs/05a_commands.ipynb #b50c9acb
 import argparse
 import csv
 import json
@@ -21,6 +21,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -30,7 +31,7 @@ from typing import TextIO
 from .data import InputError, atomic, closest, find_data, look_in, open_npz, writable_folder
 from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
-# %% ../nbs/05a_commands.ipynb #7aff08ce
+# %% ../nbs/05a_commands.ipynb #553cce26
 def under_make() -> bool:
     "Was the command started by the project's Makefile?"
     return "LATENTKIT_MAKE" in os.environ
@@ -47,7 +48,7 @@ def called(
     "A command as its user writes it."
     return f"make {command}" if under_make() else f"latentkit {command}"
 
-# %% ../nbs/05a_commands.ipynb #a93ca6b4
+# %% ../nbs/05a_commands.ipynb #bdf7eb8a
 def wrong(
     flag: str,
     found: str,
@@ -57,7 +58,7 @@ def wrong(
     "The error about a flag."
     return InputError(spelled(flag), "", found, expected, remedy)
 
-# %% ../nbs/05a_commands.ipynb #1bde2cd7
+# %% ../nbs/05a_commands.ipynb #1ffbce9d
 def one_of(
     flag: str,
     text: str,
@@ -77,7 +78,7 @@ def some_of(
     "Several names among known ones, each once."
     return [one_of(flag, text, known) for text in dict.fromkeys(texts)]
 
-# %% ../nbs/05a_commands.ipynb #0f646a49
+# %% ../nbs/05a_commands.ipynb #fd68301a
 def number(
     flag: str,
     text: str,
@@ -103,7 +104,7 @@ def numbers(
     "Whole numbers from 0, each once."
     return list(dict.fromkeys(number(flag, text, low=0) for text in texts))
 
-# %% ../nbs/05a_commands.ipynb #34c7d315
+# %% ../nbs/05a_commands.ipynb #a65b64a3
 SWITCH = {"auto": None, "true": True, "false": False}
 
 def switch(
@@ -123,7 +124,7 @@ def device_name(
     hint = closest(text, ["cpu", "cuda", "cuda:1", "mps"])
     raise wrong(flag, repr(text), "cpu, cuda or, for the second GPU, cuda:1", hint or "Choose one of them.")
 
-# %% ../nbs/05a_commands.ipynb #3fb63c42
+# %% ../nbs/05a_commands.ipynb #d05756b1
 def data_folder(
     flag: str,
     folder: str, # "": look around, as `find_data` does
@@ -151,7 +152,7 @@ def neighbours(
     except OSError:
         return []
 
-# %% ../nbs/05a_commands.ipynb #5d9ccec6
+# %% ../nbs/05a_commands.ipynb #d2618fc7
 def out_folder(
     flag: str,
     folder: str,
@@ -187,7 +188,7 @@ def is_free(
             return False
     return True
 
-# %% ../nbs/05a_commands.ipynb #3c01e2b9
+# %% ../nbs/05a_commands.ipynb #860fd2ee
 def final_notebook(
     flag: str,
     path: str, # "": look for it
@@ -200,7 +201,7 @@ def final_notebook(
     raise wrong(flag, f"no notebook at {' or '.join(map(str, places))}", "05_final.ipynb",
                 "Say where it is, or take it from nbs/ in a clone of the project.")
 
-# %% ../nbs/05a_commands.ipynb #43422c05
+# %% ../nbs/05a_commands.ipynb #25459c45
 @dataclass(frozen=True)
 class Flag:
     "A flag of the command line."
@@ -218,7 +219,7 @@ class Flag:
             parser.add_argument(f"--{name}", metavar=self.metavar, default=self.default, help=self.help,
                                 nargs="+" if self.many else None)
 
-# %% ../nbs/05a_commands.ipynb #5baa6047
+# %% ../nbs/05a_commands.ipynb #1fecb424
 SPACES, METHODS = ("D", "optimiser"), ("random", "tpe") # as in search, which imports torch
 NAMES = [*RECIPES, *ALIASES]
 
@@ -239,7 +240,7 @@ RECIPE_FLAGS = {
                    partial(one_of, known=METHODS), "NAME", "random"),
 }
 
-# %% ../nbs/05a_commands.ipynb #359ec941
+# %% ../nbs/05a_commands.ipynb #7334110b
 TRAINING_FLAGS = {
     "epochs": Flag("default: the recipe's own", number),
     "retrain": Flag("auto, the default: train what is missing or was made for other data; true: all; false: only load",
@@ -262,14 +263,14 @@ SERVING_FLAGS = {
 }
 FLAGS = DATA_FLAGS | RECIPE_FLAGS | TRAINING_FLAGS | SERVING_FLAGS
 
-# %% ../nbs/05a_commands.ipynb #f4dc34fd
+# %% ../nbs/05a_commands.ipynb #fb25041c
 def settled(
     line: str,
-) -> str:
-    "What stays of a line: what followed its last carriage return, and nothing of a progress bar."
+) -> str | None:
+    "What stays of a line: what followed its last carriage return; None for a progress bar."
     parts = [part for part in line.split("\r") if part.strip()]
     last = parts[-1].rstrip() if parts else ""
-    return "" if re.search(r"\d%\||^\S+: loaded ", last) else last
+    return None if re.search(r"\d%\||^\S+: loaded ", last) else last
 
 class Lines:
     "A stream that passes on settled lines, and on a terminal the line that is being written."
@@ -280,7 +281,7 @@ class Lines:
         "Add text."
         *whole, self.line = (self.line + text).split("\n")
         erase = "\r\x1b[K" if self.terminal.isatty() else ""
-        kept = [f"{erase}{last}\n" for line in whole if (last := settled(line))]
+        kept = [f"{erase}{last}\n" for line in whole if (last := settled(line)) is not None]
         growing = self.line.split("\r")[-1][:shutil.get_terminal_size().columns - 1]
         self.terminal.write("".join(kept) + (erase + growing if erase else ""))
         return len(text)
@@ -289,7 +290,7 @@ class Lines:
         "Show what was written."
         self.terminal.flush()
 
-# %% ../nbs/05a_commands.ipynb #3ff749fe
+# %% ../nbs/05a_commands.ipynb #5b58f951
 def aligned(
     rows: list[dict[str, str]], # the same columns in each, the important ones first
     width: int,                 # of the terminal
@@ -304,7 +305,7 @@ def aligned(
         return "  ".join([line[0].ljust(widths[0]), *[line[k].rjust(widths[k]) for k in range(1, count)]])
     return "\n".join(text_of(line).rstrip() for line in table)
 
-# %% ../nbs/05a_commands.ipynb #62f57382
+# %% ../nbs/05a_commands.ipynb #9b42e833
 def sections_of(
     cells: list, # of a notebook
 ) -> dict[str, list]: # heading -> cells; results first, flags left out
@@ -326,10 +327,11 @@ def readable(
     cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     for output in cell.outputs:
         if output.output_type == "stream":
-            output.text = "".join(f"{last}\n" for line in output.text.split("\n") if (last := settled(line)))
+            lines = [settled(line) for line in output.text.split("\n")]
+            output.text = "\n".join(line for line in lines if line)
     return any(output.get("text", "?") for output in cell.outputs)
 
-# %% ../nbs/05a_commands.ipynb #838cad54
+# %% ../nbs/05a_commands.ipynb #cb86f78c
 def notebook_page(
     path: Path, # of an executed notebook
 ) -> str: # HTML
@@ -349,7 +351,7 @@ def notebook_page(
     sections = {name: html for name, cells in parts.items() if (html := html_of(cells)).strip()}
     return page_html(title[1], sections.pop("", Markup()), sections)
 
-# %% ../nbs/05a_commands.ipynb #1acfb558
+# %% ../nbs/05a_commands.ipynb #99cbca11
 def need(
     command: str,
     *packages: str,
@@ -372,9 +374,10 @@ def execute(
     os.environ.setdefault("TQDM_MININTERVAL", "1")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1") # a debugger's warning
     papermill.execute_notebook(notebook, written, parameters, kernel_name="python3", progress_bar=False,
-                               stdout_file=Lines(sys.stdout), stderr_file=sys.stderr if debug else None)
+                               stdout_file=sys.stdout, stderr_file=sys.stderr if debug else None,
+                               extra_arguments=[f"--log-level={logging.ERROR}"])
 
-# %% ../nbs/05a_commands.ipynb #d7487304
+# %% ../nbs/05a_commands.ipynb #e75de086
 def parameters_of(
     options: argparse.Namespace, # of `run`
 ) -> dict: # for the final notebook; what is not given keeps the notebook's own value
@@ -388,7 +391,7 @@ def parameters_of(
             "RETRAIN": "auto" if options.retrain is None else options.retrain,
             **{key: value for key, value in given.items() if value is not None}}
 
-# %% ../nbs/05a_commands.ipynb #16405fc6
+# %% ../nbs/05a_commands.ipynb #e8f8c410
 def shown_result(
     row: dict[str, str], # of results.csv
 ) -> dict[str, str]: # the important columns first
@@ -411,7 +414,7 @@ def what_to_submit(
     return (f"Submit {submission/f'submission_{best}.csv'}{other}; "
             f"see {submission/'final.html'} and {submission/'report.html'}")
 
-# %% ../nbs/05a_commands.ipynb #d9785c75
+# %% ../nbs/05a_commands.ipynb #c876db23
 def run(
     options: argparse.Namespace, # data, out, recipes, blends, epochs, retrain, refit, seed, device, notebook, debug
 ) -> None:
@@ -427,7 +430,7 @@ def run(
     print("", aligned([shown_result(row) for row in rows], shutil.get_terminal_size().columns), "", sep="\n")
     print(what_to_submit(rows, submission))
 
-# %% ../nbs/05a_commands.ipynb #e61441ea
+# %% ../nbs/05a_commands.ipynb #5a7ae9ef
 def read_data(
     folder: str | None, # None: find it
 ) -> tuple: # source, pairs, split
@@ -442,7 +445,7 @@ def read_data(
     print(f"data: {source.origin}\n{pairs}\n{split}", flush=True)
     return source, pairs, split
 
-# %% ../nbs/05a_commands.ipynb #5320cfb3
+# %% ../nbs/05a_commands.ipynb #b6e158e4
 def compare(
     options: argparse.Namespace, # data, out, recipes, minutes, seed, device
 ) -> None:
@@ -457,7 +460,7 @@ def compare(
     print("", comparison.table[["MRR", "R@1", "R@10", "seconds"]].round(3).to_string(), "", sep="\n")
     print(f"See {folder/'compare.html'}; the table is {folder/'compare.csv'}")
 
-# %% ../nbs/05a_commands.ipynb #3e9bd82e
+# %% ../nbs/05a_commands.ipynb #15863d95
 def search(
     options: argparse.Namespace, # data, out, recipe, space, method, trials, epochs, seed, storage, device
 ) -> None:
@@ -476,7 +479,7 @@ def search(
         plot_search(folder).savefig(temporary, dpi=150)
     print(best_trial(folder))
 
-# %% ../nbs/05a_commands.ipynb #9e4b3b8b
+# %% ../nbs/05a_commands.ipynb #cbe083c6
 def best_trial(
     folder: Path, # of a search
 ) -> str:
@@ -488,7 +491,7 @@ def best_trial(
     return (f"best: {best['config']}, validation MRR ({best['protocol']}) {best['mrr']:.4f}, trial {best['trial']}\n"
             f"See {path}, best_model.pth, hpsearch_results.csv and hpsearch.png")
 
-# %% ../nbs/05a_commands.ipynb #4fdb25c4
+# %% ../nbs/05a_commands.ipynb #db7641fa
 def seeds(
     options: argparse.Namespace, # data, out, recipe, seeds, team_d, epochs, device
 ) -> None:
@@ -503,7 +506,7 @@ def seeds(
     print(inventory.drop(columns=["config"]).to_string(index=False))
     print(f"The models are in {options.out/'seeds'}, what they submit in {options.out/'submission'}")
 
-# %% ../nbs/05a_commands.ipynb #7fd44076
+# %% ../nbs/05a_commands.ipynb #b0753d32
 def inspect(
     options: argparse.Namespace, # data, out, port, no_browser
 ) -> None:
@@ -515,7 +518,7 @@ def inspect(
     from latentkit.inspect_ui import serve
     serve(options.out, options.data, options.port, not options.no_browser)
 
-# %% ../nbs/05a_commands.ipynb #520c80ea
+# %% ../nbs/05a_commands.ipynb #3f5b54b1
 COMMANDS = { # name -> the function, its flags in the order in which they are checked
     "run": (run, ["recipes", "blends", "epochs", "retrain", "refit", "seed", "device", "data", "notebook", "out"]),
     "compare": (compare, ["recipes", "minutes", "seed", "device", "data", "out"]),
@@ -535,7 +538,7 @@ class Parser(argparse.ArgumentParser):
         hint = closest((value[1] or value[2]).split("=")[0], known) if value else ""
         raise InputError(self.prog, "", message, expected, hint or f"See {self.prog} --help.")
 
-# %% ../nbs/05a_commands.ipynb #c278a006
+# %% ../nbs/05a_commands.ipynb #83046329
 def make_parser() -> argparse.ArgumentParser:
     "The parser of the whole command line."
     parser = Parser("latentkit", description="Translate one frozen latent space into another, judged by retrieval.",
@@ -562,7 +565,7 @@ def parse(
             setattr(options, name, FLAGS[flag].check(flag, getattr(options, name)))
     return options
 
-# %% ../nbs/05a_commands.ipynb #1c379b75
+# %% ../nbs/05a_commands.ipynb #f6eeb48f
 def told(
     error: Exception,
 ) -> tuple[int, str]: # exit code, paragraph
@@ -573,7 +576,7 @@ def told(
     more = "DEBUG=1" if under_make() else "--debug"
     return 1, f"{kind}: {text.strip() or 'no message'}. With {more} the same command shows the traceback."
 
-# %% ../nbs/05a_commands.ipynb #4007e4bb
+# %% ../nbs/05a_commands.ipynb #51dd6d30
 def main(
     arguments: list[str] | None = None, # None: those of the command line
 ) -> int: # exit code
@@ -582,7 +585,8 @@ def main(
     command = next((called(word) for word in arguments if word in COMMANDS), "latentkit")
     try:
         options = parse(arguments or ["--help"])
-        COMMANDS[options.command][0](options)
+        with redirect_stdout(Lines(sys.stdout)):
+            COMMANDS[options.command][0](options)
         return 0
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on with what is missing.", file=sys.stderr)
