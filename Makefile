@@ -26,7 +26,7 @@ list   = [$(subst $(space),$(comma) ,$(strip $(1)))]
 NAMES := $(if $(RECIPES),$(call list,$(RECIPES)))
 MIXED := $(if $(BLENDS),$(call list,$(filter-out none,$(BLENDS))))
 
-.PHONY: run compare inspect search seeds test lab wheel readme clean help
+.PHONY: run compare inspect search seeds test lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
@@ -58,6 +58,14 @@ seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [R
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 tests
+
+lint: $(READY) ## check code and types, and print the figures of the house: make lint [AT=commit to compare with]
+	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/mypy || failed=1; \
+	$(BIN)/python tests/house.py $(if $(AT),--at $(AT)) || failed=1; exit $$failed
+
+hooks: $(READY) ## export and clean notebooks before each commit, by git's own hooks
+	@git config core.hooksPath hooks
+	@echo "Each commit now runs hooks/pre-commit."
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs

@@ -1,4 +1,4 @@
-"Everything that setuptools needs to know stands in settings.ini, which nbdev reads too."
+"Package metadata for setuptools. All of it comes from settings.ini, which nbdev reads too."
 from configparser import ConfigParser
 from pathlib import Path
 from setuptools import find_packages, setup
@@ -7,6 +7,7 @@ here = Path(__file__).parent
 config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
+extras = {key.removesuffix("_requirements"): settings[key].split() for key in settings if key.endswith("_requirements")}
 
 setup(
     name=settings["lib_name"],
@@ -22,6 +23,7 @@ setup(
     packages=find_packages(include=["latentkit", "latentkit.*"]),
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
-    extras_require={extra: settings[f"{extra}_requirements"].split() for extra in ("search", "clip", "dev")},
+    extras_require=extras,
+    entry_points={"console_scripts": [settings["console_scripts"]]},
     zip_safe=False,
 )

@@ -1,8 +1,29 @@
-"The last line of a test run says how many passed and failed, in plain words."
+"A copy of the project where tests may write, and the last line of a test run."
+import shutil
+from pathlib import Path
+
+import pytest
+from project import ROOT
+
+BUILT = {".venv", ".git", "data", "dist", "build", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
+
+def not_ours(folder: str, names: list[str]) -> set[str]:
+    "What runs and tools have left: everything in checkpoints/ and submission/ but their README."
+    written = Path(folder).name in ("checkpoints", "submission")
+    return {n for n in names if n in BUILT or n.endswith(".egg-info") or written and n != "README.md"}
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    "The project's own files in a new folder."
+    return shutil.copytree(ROOT, tmp_path_factory.mktemp("copy")/"latentkit", ignore=not_ours)
 
 def pytest_unconfigure(config):
+    "The last line says how many passed and failed, in plain words."
     reporter = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None or not reporter.stats: return
-    count = lambda *kinds: sum(len([r for r in reporter.stats.get(kind, []) if getattr(r, "when", "call") in ("call", "setup")]) for kind in kinds)
+    def count(*kinds: str) -> int:
+        reports = [report for kind in kinds for report in reporter.stats.get(kind, [])]
+        return sum(getattr(report, "when", "call") in ("call", "setup") for report in reports)
     skipped = count("skipped")
-    print(f"{count('passed')} passed, {count('failed', 'error')} failed" + (f", {skipped} skipped" if skipped else ""))
+    line = f"{count('passed')} passed, {count('failed', 'error')} failed"
+    print(line + (f", {skipped} skipped" if skipped else ""))

@@ -1,13 +1,7 @@
 "Every notebook runs from top to bottom, its inline tests with it, as `nbdev_test` runs them."
-import subprocess, sys
-from pathlib import Path
-
 import pytest
+from project import BIN, ROOT, output
 
-ROOT = Path(__file__).parents[1]
-NOTEBOOKS = sorted((ROOT/"nbs").glob("*.ipynb"))
-
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda p: p.name)
-def test_notebook(notebook):
-    run = subprocess.run([Path(sys.executable).parent/"nbdev_test", "--path", notebook], cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-6000:]
+@pytest.mark.parametrize("notebook", sorted((ROOT/"nbs").glob("*.ipynb")), ids=lambda path: path.name)
+def test_notebook_runs(notebook):
+    output(BIN/"nbdev_test", "--path", notebook)

@@ -1,0 +1,17 @@
+"What the tests of the project as a whole share: its root, its tools, and a way to run them."
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+def run(*command: str | Path, cwd: Path = ROOT, **options) -> subprocess.CompletedProcess:
+    "A finished command, with what it printed as text."
+    return subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True, **options)
+
+def output(*command: str | Path, cwd: Path = ROOT, **options) -> str:
+    "What a command printed; where it failed, the test fails and shows what it said."
+    done = run(*command, cwd=cwd, **options)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done.stdout

@@ -1,0 +1,38 @@
+"The final notebook under papermill: it trains what is missing, then loads what is there."
+from pathlib import Path
+
+from project import BIN, run
+
+FLAGS = "{{DATA_DIR: null, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: []}}"
+CHECKPOINTS = {"final_latent_mapper.pth", "final_latent_mapper.csv", "rmlpa_best_model.pth", "rmlpa_best_model.csv"}
+SUBMISSION = {"val_A-mlp.npz", "gallery_data.npz", "submission_A-rmlpa.csv", "submission_A-rmlpa.npz",
+              "submission_ensemble_simplex.csv"}
+
+def final(out: Path, retrain: str):
+    "The finished run of the notebook."
+    flags = FLAGS.format(out=out, retrain=retrain)
+    return run(BIN/"papermill", "nbs/05_final.ipynb", out/"final.ipynb", "-k", "python3", "--no-progress-bar", "-y", flags)
+
+def submissions(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (out/"submission").glob("*_*.*")}
+
+def changed(out: Path) -> dict[str, int]:
+    "When each checkpoint was written."
+    return {path.name: path.stat().st_mtime_ns for path in (out/"checkpoints").iterdir()}
+
+def test_loading_alone_says_that_nothing_is_trained(tmp_path):
+    done = final(tmp_path, "false")
+    assert done.returncode and "no such checkpoint" in done.stderr
+    assert not list((tmp_path/"checkpoints").iterdir())
+
+def test_first_run_trains_and_second_run_loads(tmp_path):
+    done = final(tmp_path, "auto")
+    assert done.returncode == 0, done.stderr[-6000:]
+    stamps, first = changed(tmp_path), submissions(tmp_path)
+    assert set(stamps) == CHECKPOINTS
+    assert SUBMISSION <= set(first)
+
+    done = final(tmp_path, "false")
+    assert done.returncode == 0, done.stderr[-6000:]
+    assert changed(tmp_path) == stamps
+    assert submissions(tmp_path) == first

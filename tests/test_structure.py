@@ -1,0 +1,82 @@
+"The floors of the house: a module imports only from floors below its own, and only what a plain install has."
+import ast
+import re
+import sys
+from configparser import ConfigParser
+
+import pytest
+from project import ROOT, output
+
+FLOORS = [
+    {"data", "style", "device"},
+    {"retrieval", "losses", "words", "sample"},
+    {"models", "recipes"},
+    {"networks", "analysis"},
+    {"checkpoint"},
+    {"train"},
+    {"ensemble", "filter", "search", "maps", "compare"},
+    {"seeds", "report", "inspect_ui"},
+    {"commands"},
+] # from the ground up
+MODULES = {p.stem: ast.parse(p.read_text("utf-8")) for p in (ROOT/"latentkit").glob("*.py") if p.stem[0] != "_"}
+IMPORTED_AS = {"scikit-learn": "sklearn", "Pillow": "PIL", "ipywidgets": "ipywidgets IPython", "jinja2": "jinja2 markupsafe"}
+
+def floor_of(module: str) -> int:
+    "The floor's number, from 1."
+    return next(number for number, floor in enumerate(FLOORS, 1) if module in floor)
+
+def rooms_in(module: str) -> set[str]:
+    "The modules of the package that a module imports, at its top or in a function."
+    found = set()
+    for node in ast.walk(MODULES[module]):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "latentkit"):
+            path = (node.module or "").removeprefix("latentkit").strip(".")
+            found |= {path.split(".")[0]} if path else {name.name for name in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("latentkit.")}
+    return found & MODULES.keys()
+
+def packages_in(nodes: list[ast.stmt]) -> set[str]:
+    "Other packages that statements import, by their first name."
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.split(".")[0])
+    return found - {"latentkit"} - sys.stdlib_module_names
+
+def requirements() -> set[str]:
+    "What the run-time requirements are imported as."
+    config = ConfigParser(delimiters=["="])
+    config.read(ROOT/"settings.ini", encoding="utf-8")
+    names = re.findall(r"([\w-]+)[>=<]\S+", config["DEFAULT"]["requirements"])
+    return {imported for name in names for imported in IMPORTED_AS.get(name, name).split()}
+
+def test_every_module_has_a_floor():
+    assert set().union(*FLOORS) == MODULES.keys()
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_imports_only_from_lower_floors(module):
+    wrong = {other for other in rooms_in(module) if floor_of(other) >= floor_of(module)}
+    assert not wrong, f"{module} is on floor {floor_of(module)}, and imports from its own or above: {sorted(wrong)}"
+
+def test_recipes_are_data():
+    assert rooms_in("recipes") == {"data"}
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_package_imports_no_development_tool(module):
+    everywhere = packages_in(list(ast.walk(MODULES[module])))
+    assert not everywhere & {"nbdev", "fastcore", "execnb", "pytest"}
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_loads_with_the_plain_requirements(module):
+    "Extras are imported in a function or under `try`, so that the module loads without them."
+    assert packages_in(MODULES[module].body) <= requirements()
+
+@pytest.mark.parametrize("module", ["data", "recipes", "commands"])
+def test_wrong_flags_need_no_torch(module):
+    "These modules load without torch: a wrong flag is answered before anything heavy is imported."
+    print_heavy = "print([name for name in ('torch', 'sklearn', 'matplotlib', 'pandas') if name in sys.modules])"
+    loaded = output(sys.executable, "-c", f"import sys, latentkit.{module}; {print_heavy}")
+    assert "torch" not in loaded, loaded
