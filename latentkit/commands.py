@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS', 'TRAINING_FLAGS', 'SERVING_FLAGS', 'FLAGS',
            'COMMANDS', 'under_make', 'spelled', 'called', 'wrong', 'one_of', 'some_of', 'number', 'numbers', 'switch',
-           'device_name', 'data_folder', 'neighbours', 'out_folder', 'free_port', 'is_free', 'final_notebook', 'Flag',
-           'settled', 'Lines', 'aligned', 'sections_of', 'readable', 'notebook_page', 'need', 'execute',
+           'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free', 'final_notebook',
+           'Flag', 'settled', 'Lines', 'aligned', 'sections_of', 'readable', 'notebook_page', 'need', 'execute',
            'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search', 'best_trial',
            'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
@@ -124,14 +124,14 @@ def device_name(
     hint = closest(text, ["cpu", "cuda", "cuda:1", "mps"])
     raise wrong(flag, repr(text), "cpu, cuda or, for the second GPU, cuda:1", hint or "Choose one of them.")
 
-# %% ../nbs/05a_commands.ipynb #d05756b1
+# %% ../nbs/05a_commands.ipynb #93fc99e3
 def data_folder(
     flag: str,
     folder: str, # "": look around, as `find_data` does
 ) -> str | None:
     "A folder with data. None: what is found elsewhere, or the built-in sample."
     if folder and not Path(folder).is_dir():
-        near = closest(folder, neighbours(Path(folder)))
+        near = closest(Path(folder).name, folders_beside(Path(folder)))
         raise wrong(flag, f"{folder!r}, no such folder", "a folder with train.npz and test.clean.npz",
                     near or "Check the path, or leave it out: then the built-in sample is used.")
     source = look_in(folder) if folder else find_data()
@@ -143,12 +143,12 @@ def data_folder(
             pass
     return folder or None
 
-def neighbours(
+def folders_beside(
     path: Path,
 ) -> list[str]:
-    "The folders beside a path, written as the path is."
+    "Names of the folders beside a path."
     try:
-        return [str(place) for place in path.parent.iterdir() if place.is_dir()]
+        return [place.name for place in path.parent.iterdir() if place.is_dir()]
     except OSError:
         return []
 
@@ -351,15 +351,15 @@ def notebook_page(
     sections = {name: html for name, cells in parts.items() if (html := html_of(cells)).strip()}
     return page_html(title[1], sections.pop("", Markup()), sections)
 
-# %% ../nbs/05a_commands.ipynb #99cbca11
+# %% ../nbs/05a_commands.ipynb #ad5d264c
 def need(
     command: str,
     *packages: str,
 ) -> None:
     "Raise `InputError` where a package is not installed that only this command uses."
     if missing := [package for package in packages if find_spec(package) is None]:
-        raise InputError(called(command), "", f"no package {' and no package '.join(missing)}", "them installed",
-                         f"Run: pip install {' '.join(missing)}")
+        raise InputError(called(command), "", f"no package {', '.join(missing)}", f"{', '.join(packages)}",
+                         f"Install what this command needs: pip install 'latentkit[{command}]'")
 
 def execute(
     notebook: Path,

@@ -14,20 +14,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from . import recipes as known
 from .analysis import efficiency
 from .checkpoint import Checkpoint
 from .data import InputError, Pairs, Split, atomic
-from .recipes import RECIPES, Recipe, get_recipe
+from .recipes import Recipe, get_recipe
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
 from .style import GREY, PALETTE, axes_for, figure_html, page_html, render, table_html
 from .train import load_or_fit
 
-# %% ../nbs/04b_compare.ipynb #20ad9068
+# %% ../nbs/04b_compare.ipynb #efb43c1a
 FOR_BLENDS = "best_256", "best_random"
 
 def comparable() -> list[str]:
     "The recipes that compete on equal terms."
-    return [name for name, recipe in RECIPES.items() if recipe.track == "latents" and name not in FOR_BLENDS]
+    return [r.name for r in known.RECIPES.values() if r.track == "latents" and r.name not in FOR_BLENDS]
 
 # %% ../nbs/04b_compare.ipynb #738ee1ca
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Comparison:
     logs: dict          # recipe -> its training log, see `Checkpoint.log`
     groups: np.ndarray  # (Q,) the image of each unseen caption
 
-# %% ../nbs/04b_compare.ipynb #c83873b3
+# %% ../nbs/04b_compare.ipynb #015ac8d9
 def judge(
     checkpoint: Checkpoint,
     pairs: Pairs,
@@ -58,7 +59,7 @@ def judge(
            "stopped by": "time" if "limit" in checkpoint.metrics else "its own rule"}
     return row, ranks["full"]
 
-# %% ../nbs/04b_compare.ipynb #1379526a
+# %% ../nbs/04b_compare.ipynb #b08e2df2
 def compare(
     recipes: list[str | Recipe], # names, or recipes of your own
     pairs: Pairs,
@@ -73,11 +74,13 @@ def compare(
     "Train or load each recipe, and judge all on the same unseen captions."
     recipes = [get_recipe(recipe).but(**{"refit": False} | changes, monitor="full") for recipe in recipes]
     if len({recipe.name for recipe in recipes}) < len(recipes):
-        raise InputError("compare", "recipes", str([r.name for r in recipes]), "every name once", "Rename one with but(name=...).")
+        names = str([recipe.name for recipe in recipes])
+        raise InputError("compare", "recipes", names, "every name once", "Rename one with but(name=...).")
     rows, ranks, logs, models = {}, {}, {}, {}
     for n, recipe in enumerate(recipes, 1):
         name, step = recipe.name, f"[{n}/{len(recipes)}] {recipe.name} ..."
-        print(step*progress, end="\r"*progress, flush=True)
+        if progress:
+            print(step, end="\r", flush=True)
         place = Path(folder)/f"{minutes:g}min"
         checkpoint = load_or_fit(recipe, pairs, split, place, retrain, device, progress, limit=60*minutes)
         rows[name], ranks[name] = judge(checkpoint, pairs, split)
@@ -86,8 +89,9 @@ def compare(
             print(f"{step} {rows[name]['seconds']:.0f} s, MRR {rows[name]['MRR']:.3f}", flush=True)
     table = pd.DataFrame.from_dict(rows, orient="index").join(efficiency(models))
     table = table.sort_values("MRR", ascending=False).rename_axis("recipe")
+    order = list(table.index)
     groups = pairs.gallery(split.test)[1]
-    return Comparison(table, {name: ranks[name] for name in table.index}, {name: logs[name] for name in table.index}, groups)
+    return Comparison(table, {name: ranks[name] for name in order}, {name: logs[name] for name in order}, groups)
 
 # %% ../nbs/04b_compare.ipynb #93096854
 def better_table(
@@ -121,7 +125,7 @@ def styles(
             found[name] = ["-", "--", ":", "-."][k % 4], PALETTE[teams.index(team) % len(PALETTE)]
     return found
 
-# %% ../nbs/04b_compare.ipynb #4adbe0d3
+# %% ../nbs/04b_compare.ipynb #971a0872
 def plot_compare(
     comparison: Comparison,
 ) -> plt.Figure:
@@ -135,7 +139,7 @@ def plot_compare(
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5), fontsize=8, title="best first")
     return figure
 
-# %% ../nbs/04b_compare.ipynb #c7003acb
+# %% ../nbs/04b_compare.ipynb #a3fcbe9f
 def shown_table(
     comparison: Comparison,
 ) -> pd.DataFrame:
@@ -147,7 +151,7 @@ def shown_table(
         shown["seconds"] = shown.seconds.round().astype(int)
     return shown
 
-# %% ../nbs/04b_compare.ipynb #522af3db
+# %% ../nbs/04b_compare.ipynb #3296b211
 def write_comparison(
     comparison: Comparison,
     folder: str | Path,  # gets compare.csv and compare.html
@@ -157,8 +161,9 @@ def write_comparison(
     with atomic(Path(folder)/"compare.csv") as temporary:
         comparison.table.to_csv(temporary)
     count, images = len(comparison.groups), len(np.unique(comparison.groups))
-    head = render("<p>{{ text }}</p>", text=f"{minutes:g} minutes of training for each recipe; {count:,} unseen captions, "
-                  f"ranked among {images:,} images. MRR has a 95 % bootstrap interval by image.")
+    said = (f"{minutes:g} minutes of training for each recipe; {count:,} unseen captions, ranked among {images:,} "
+            "images. MRR has a 95 % bootstrap interval by image.")
+    head = render("<p>{{ said }}</p>", said=said)
     caption = "Best validation MRR so far against seconds of training. A closed form is a point."
     page = page_html("Which recipe is best on these data", head, {
         "Results": table_html(shown_table(comparison)), "Better than": table_html(better_table(comparison)),
