@@ -263,14 +263,14 @@ SERVING_FLAGS = {
 }
 FLAGS = DATA_FLAGS | RECIPE_FLAGS | TRAINING_FLAGS | SERVING_FLAGS
 
-# %% ../nbs/05a_commands.ipynb #fb25041c
+# %% ../nbs/05a_commands.ipynb #104f3df6
 def settled(
     line: str,
 ) -> str | None:
     "What stays of a line: what followed its last carriage return; None for a progress bar."
     parts = [part for part in line.split("\r") if part.strip()]
     last = parts[-1].rstrip() if parts else ""
-    return None if re.search(r"\d%\||^\S+: loaded ", last) else last
+    return None if re.search(r"\d%\||^\S+: loaded \S+$", last) else last
 
 class Lines:
     "A stream that passes on settled lines, and on a terminal the line that is being written."
@@ -491,18 +491,16 @@ def best_trial(
     return (f"best: {best['config']}, validation MRR ({best['protocol']}) {best['mrr']:.4f}, trial {best['trial']}\n"
             f"See {path}, best_model.pth, hpsearch_results.csv and hpsearch.png")
 
-# %% ../nbs/05a_commands.ipynb #db7641fa
+# %% ../nbs/05a_commands.ipynb #841865b0
 def seeds(
     options: argparse.Namespace, # data, out, recipe, seeds, team_d, epochs, device
 ) -> None:
     "Train a recipe for many seeds and average them. Started again, it skips what is finished."
+    from latentkit.data import read_queries
     from latentkit.seeds import run_seeds, run_team_d
     source, pairs, split = read_data(options.data)
-    common = dict(epochs=options.epochs, device=options.device)
-    if options.team_d:
-        inventory = run_team_d(source, pairs, split, options.out, **common)
-    else:
-        inventory = run_seeds(options.recipe, options.seeds, source, pairs, split, options.out, **common)
+    rest = pairs, split, read_queries(source.test, pairs.dims[0]), options.out, options.epochs, options.device
+    inventory = run_team_d(*rest) if options.team_d else run_seeds(options.recipe, options.seeds, *rest)
     print(inventory.drop(columns=["config"]).to_string(index=False))
     print(f"The models are in {options.out/'seeds'}, what they submit in {options.out/'submission'}")
 
