@@ -7,15 +7,14 @@ __all__ = ['CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE', 'TEAM_C', '
            'TEAM_E', 'BEST', 'WORDS', 'OURS', 'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'check_values',
            'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend']
 
-# %% ../nbs/01d_recipes.ipynb #c14dc5cf
-from collections.abc import Iterable
+# %% ../nbs/01d_recipes.ipynb #93773d26
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from .data import InputError, closest
+from .data import InputError, closest, unknown_name
 
-# %% ../nbs/01d_recipes.ipynb #abff9a89
+# %% ../nbs/01d_recipes.ipynb #74a647cb
 @dataclass(frozen=True)
 class Recipe:
     "Everything that decides how a translator is trained. Raises `InputError` for a value that cannot be."
@@ -56,18 +55,19 @@ class Recipe:
         "The same recipe with other values, see `changed_recipe`."
         return changed_recipe(self, changes)
 
-# %% ../nbs/01d_recipes.ipynb #f3e9d87d
+# %% ../nbs/01d_recipes.ipynb #853dfe3b
 def check_values(
     recipe: Recipe,
 ) -> None:
     "Raise `InputError` for a value outside its range."
     ranges = {"batch_size": (recipe.batch_size >= 1, "at least 1"), "epochs": (recipe.epochs >= 0, "0 or more"),
-              "ema": (0 <= recipe.ema < 1, "from 0 to below 1"), "choose": (recipe.choose in ("mrr", "loss"), "mrr or loss")}
+              "ema": (0 <= recipe.ema < 1, "from 0 to below 1"),
+              "choose": (recipe.choose in ("mrr", "loss"), "mrr or loss")}
     for key, (fine, expected) in ranges.items():
         if not fine:
             raise InputError(f"recipe {recipe.name}", key, repr(getattr(recipe, key)), expected, "Correct it.")
 
-# %% ../nbs/01d_recipes.ipynb #0b1aefe0
+# %% ../nbs/01d_recipes.ipynb #0d368839
 def changed_recipe(
     recipe: Recipe,
     changes: dict, # field -> value
@@ -76,33 +76,37 @@ def changed_recipe(
     known = [f.name for f in fields(Recipe)]
     for name in changes:
         if name not in known:
-            raise InputError(f"recipe {recipe.name}", name, "no such field", f"one of {', '.join(known)}", closest(name, known) or "Correct the name.")
+            raise InputError(f"recipe {recipe.name}", name, "no such field", f"one of {', '.join(known)}",
+                             closest(name, known) or "Correct the name.")
     if changes.get("name", recipe.name) != recipe.name:
         changes = {"file": None} | changes
     return replace(recipe, **{key: plain(value) for key, value in changes.items()})
 
+# %% ../nbs/01d_recipes.ipynb #d256d72c
 def plain(value):
     "The same as a value of Python's own: a checkpoint holds nothing of numpy's."
     return value.item() if isinstance(value, np.generic) else value
 
-# %% ../nbs/01d_recipes.ipynb #e0cdaf37
-CLOSED_FORMS = [Recipe(name, name, epochs=0) for name in ("pca_cosine", "ridge", "whitened_procrustes", "canonical_rff")]
+# %% ../nbs/01d_recipes.ipynb #8169e3ad
+CLOSED_FORMS = [Recipe(name, name, epochs=0)
+                for name in ("pca_cosine", "ridge", "whitened_procrustes", "canonical_rff")]
 
 TEAM_A = [
     Recipe("A-mlp", "mlp", "triplet", lr=1e-5, min_lr=1e-7, weight_decay=1e-3, file="final_latent_mapper.pth"),
     Recipe("A-rmlpa", "rmlpa", loss_options=dict(learnable=True), lr=1e-4, min_lr=1e-6, weight_decay=1e-4,
            file="rmlpa_best_model.pth"),
-    Recipe("A-stitcher", "stitcher", "triplet", lr=1e-4, min_lr=1e-7, weight_decay=1e-5, file="stitcher_best_model.pth"),
+    Recipe("A-stitcher", "stitcher", "triplet", lr=1e-4, min_lr=1e-7, weight_decay=1e-5,
+           file="stitcher_best_model.pth"),
 ]
 
-# %% ../nbs/01d_recipes.ipynb #bafbb9dd
+# %% ../nbs/01d_recipes.ipynb #5892b28f
 def constant(
     lr: float,
 ) -> dict: # of a recipe's fields
     "A constant learning rate, every epoch up to the last, judged over the full gallery."
     return dict(lr=lr, min_lr=lr, patience=None, monitor="full")
 
-# %% ../nbs/01d_recipes.ipynb #5ff228af
+# %% ../nbs/01d_recipes.ipynb #a82f5444
 RESIDUAL = dict(loss_options=dict(symmetric=False), optimiser="adam", lr=1e-4, batch_size=256, epochs=100, patience=3,
                 choose="loss", monitor="full")
 
@@ -112,7 +116,7 @@ TEAM_B = [
     Recipe("B-residual-free", "residual_mlp", model_options=dict(gelu_output=False), **RESIDUAL),
 ]
 
-# %% ../nbs/01d_recipes.ipynb #9b063a37
+# %% ../nbs/01d_recipes.ipynb #4158792a
 AFFINE = dict(weight_decay=5e-3, clip=1., batch_size=4096, epochs=100, **constant(5e-4))
 
 TEAM_C = [
@@ -120,7 +124,7 @@ TEAM_C = [
     Recipe("C-resmlp", "affine_resmlp", "infonce", **AFFINE),
 ]
 
-# %% ../nbs/01d_recipes.ipynb #b2eb1d7a
+# %% ../nbs/01d_recipes.ipynb #01884258
 WIDE = dict(loss="multi_positive", sampler="images", **constant(3e-4))
 
 TEAM_D_RECIPES = [
@@ -128,7 +132,7 @@ TEAM_D_RECIPES = [
     Recipe("D-wide-5120", "wide_residual", weight_decay=1e-2, batch_size=5120, epochs=300, **WIDE),
 ]
 
-# %% ../nbs/01d_recipes.ipynb #f7eabc85
+# %% ../nbs/01d_recipes.ipynb #1ec36b6a
 RUNNER = dict(loss="combined", weight_decay=1e-2, epochs=30, **constant(1e-3))
 BIGJUMP = {"weights": {"bank_infonce": 1., "cosine": .5, "moment": .02, "agreement": .05}}
 
@@ -138,7 +142,7 @@ TEAM_E = [
            clip=1., epochs=25, patience=None, monitor="full"),
 ]
 
-# %% ../nbs/01d_recipes.ipynb #94347599
+# %% ../nbs/01d_recipes.ipynb #1a505642
 BEST = dict(model="canonical_mlp", loss="infonce", loss_options=dict(temperature=.05, learnable=True),
             model_options=dict(hidden=2048, dropout=.5, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2,
             sampler="distinct", batch_size=512, epochs=10, patience=None, monitor="full", precision="mixed", refit=True)
@@ -160,8 +164,9 @@ OURS = [
     Recipe("best_words_random", **from_random(WORDS)),
 ]
 
-# %% ../nbs/01d_recipes.ipynb #7e0f3d48
-RECIPES = {recipe.name: recipe for recipe in [*TEAM_A, *CLOSED_FORMS, *TEAM_B, *TEAM_C, *TEAM_D_RECIPES, *TEAM_E, *OURS]}
+# %% ../nbs/01d_recipes.ipynb #71f7221c
+RECIPES = {recipe.name: recipe
+           for recipe in [*TEAM_A, *CLOSED_FORMS, *TEAM_B, *TEAM_C, *TEAM_D_RECIPES, *TEAM_E, *OURS]}
 ALIASES = {"E-geom": "whitened_procrustes", "canonical": "quick"}
 
 def get_recipe(
@@ -172,10 +177,10 @@ def get_recipe(
         return recipe
     known = [*RECIPES, *ALIASES]
     if recipe not in known:
-        raise InputError("recipe", "", repr(recipe), f"one of {', '.join(known)}", closest(str(recipe), known) or "Choose one of them.")
+        raise unknown_name("recipe", "", recipe, known)
     return RECIPES[recipe] if recipe in RECIPES else RECIPES[ALIASES[recipe]].but(name=recipe)
 
-# %% ../nbs/01d_recipes.ipynb #142ec6b3
+# %% ../nbs/01d_recipes.ipynb #95c630da
 def with_flags(
     recipe: str | Recipe,
     seed: int | None = None,
@@ -187,7 +192,7 @@ def with_flags(
     flags = {"seed": seed, "epochs": epochs if recipe.epochs else None, "refit": refit}
     return recipe.but(**{key: value for key, value in flags.items() if value is not None})
 
-# %% ../nbs/01d_recipes.ipynb #e95a3113
+# %% ../nbs/01d_recipes.ipynb #56b436e1
 BLENDS = {"best": ["best", "best_256", "best_random"],
           "best_words": ["best", "best_256", "best_words", "best_words_random"]}
 
@@ -196,10 +201,10 @@ def get_blend(
 ) -> list: # names of its recipes
     "The models of a blend; raises `InputError` for an unknown name."
     if name not in BLENDS:
-        raise InputError("blend", "", repr(name), f"one of {', '.join(BLENDS)}", closest(str(name), BLENDS) or "Choose one of them.")
+        raise unknown_name("blend", "", name, BLENDS)
     return BLENDS[name]
 
-# %% ../nbs/01d_recipes.ipynb #7702652f
+# %% ../nbs/01d_recipes.ipynb #716b3d82
 TEAM_D = [ # (recipe, version of the data, seeds)
     ("D-wide", "raw", [42, 1337, 2025, 31415, 123456, 7, 111, 7777, 271828, 98765, 4]),
     ("D-wide", "filtered", [8, 26, 256, 4096, 8888, 1234]),
