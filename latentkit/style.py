@@ -92,13 +92,13 @@ def thumbnail(
     image.thumbnail((side, side))
     return data_url("jpeg", lambda stream: image.save(stream, "JPEG", quality=quality))
 
-# %% ../nbs/00e_style.ipynb #2dbe014c
+# %% ../nbs/00e_style.ipynb #71f2a744
 TEMPLATES = {
     "table": '<div class="wide">{{ table }}</div>',
     "figure": '<figure class="plot"><img alt="{{ caption }}" src="{{ source }}">'
               '<figcaption>{{ caption }}</figcaption></figure>',
-    "picture": '<figure class="picture{{ " true" if true }}" title="{{ hint }}"><img alt="{{ name }}" src="{{ source }}">'
-               '<figcaption>{{ note }}</figcaption></figure>',
+    "picture": '<figure class="picture{{ " true" if framed }}" title="{{ hint }}">'
+               '<img alt="{{ name }}" src="{{ source }}"><figcaption>{{ note }}</figcaption></figure>',
     "part": '<style>{{ style }}</style><div class="lk app">{{ content }}</div>',
     "page": """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -157,7 +157,7 @@ def column_css(
     long = max(len(Markup(text).striptags()) for text in column.map(escape)) > LONG
     return "text-align: left" + "; white-space: normal; min-width: 14rem"*long
 
-# %% ../nbs/00e_style.ipynb #73f01684
+# %% ../nbs/00e_style.ipynb #46cb6c60
 def table_html(
     table: pd.DataFrame,         # a RangeIndex, mere row numbers, is left out
     digits: dict | None = None,  # column -> digits after the decimal point, where not 3; None: as many as it needs
@@ -169,7 +169,7 @@ def table_html(
         return lambda value: cell_text(value, places)
     styler = table.style.format({c: text_with((digits or {}).get(c, 3)) for c in table}, na_rep="–")
     styler.format_index(escape, axis=0).format_index(escape, axis=1)
-    styler.set_table_styles({c: [{"selector": "", "props": column_css(table[c])}] for c in table})
+    styler.set_table_styles({c: [{"selector": "", "props": css}] for c in table if (css := column_css(table[c]))})
     styler.set_uuid(f"{zlib.crc32(table.to_csv().encode('utf-8', 'replace')):08x}") # the same table, the same bytes
     styler.cell_ids = False
     if isinstance(table.index, pd.RangeIndex):
@@ -186,7 +186,7 @@ def figure_html(
     plt.close(figure)
     return render("figure", source=source, caption=caption)
 
-# %% ../nbs/00e_style.ipynb #ffe201fa
+# %% ../nbs/00e_style.ipynb #98fdd344
 def picture_html(
     folder: str | Path | None, # of pictures
     name: str,                 # of the image
@@ -198,12 +198,13 @@ def picture_html(
     "A picture with a note under it."
     name = str(name)
     source = thumbnail(folder, name, size)
-    return render("picture", name=name, note=note, true=true, source=source, hint=name if hint is None else hint)
+    return render("picture", name=name, note=note, framed=true, source=source, hint=name if hint is None else hint)
 
-# %% ../nbs/00e_style.ipynb #bb5ffcdc
+# %% ../nbs/00e_style.ipynb #c101e733
 STYLE = """
-.lk { --ink: var(--jp-ui-font-color1, #1c1f23); --soft: var(--jp-ui-font-color2, #5b6169); --line: rgba(128, 128, 128, .28);
-  --blue: #0072B2; --red: #D55E00; --true: #009E73; color: var(--ink); line-height: 1.4 }
+.lk { --ink: var(--jp-ui-font-color1, #1c1f23); --soft: var(--jp-ui-font-color2, #5b6169);
+  --line: rgba(128, 128, 128, .28); --blue: #0072B2; --red: #D55E00; --true: #009E73;
+  color: var(--ink); line-height: 1.4 }
 .lk * { box-sizing: border-box }
 .lk p { margin: .5em 0 } .lk p, .lk q, .lk li { text-wrap: pretty }
 .lk .soft, .lk small, .lk figcaption { color: var(--soft); font-size: .86em; font-weight: 400 }
@@ -225,7 +226,7 @@ STYLE = """
 .lk .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.6em, 1fr)); gap: .8em; margin: .8em 0 }
 """
 
-# %% ../nbs/00e_style.ipynb #0afc11c1
+# %% ../nbs/00e_style.ipynb #9bda9abf
 PAGE_STYLE = """
 body.page { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 64rem;
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
@@ -239,7 +240,8 @@ body.page { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 64rem;
 .page dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: 1.2rem; margin: 1.6rem 0 }
 .page dt { color: var(--soft); font-size: .86rem }
 .page dd { margin: 0; font-size: 1.9rem; font-variant-numeric: tabular-nums; line-height: 1.25 }
-.page :is(.row, .confusion) { display: grid; padding: .8rem 0; border-bottom: 1px solid var(--line); break-inside: avoid }
+.page :is(.row, .confusion) { display: grid; padding: .8rem 0; break-inside: avoid;
+  border-bottom: 1px solid var(--line) }
 .page :is(.row, .confusion):not(:has(+ div)) { border: 0 }
 .page .row { grid-template-columns: minmax(11rem, 1.9fr) repeat(6, 1fr); gap: .8rem }
 .page .said p { color: var(--soft); font-size: .86rem }
