@@ -6,9 +6,9 @@
 __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS', 'TRAINING_FLAGS', 'SERVING_FLAGS', 'FLAGS',
            'COMMANDS', 'under_make', 'spelled', 'called', 'wrong', 'one_of', 'some_of', 'number', 'numbers', 'switch',
            'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free', 'final_notebook',
-           'Flag', 'settled', 'Lines', 'aligned', 'sections_of', 'readable', 'notebook_page', 'need', 'execute',
-           'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search', 'best_trial',
-           'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
+           'Flag', 'settled', 'Lines', 'aligned', 'sections_of', 'settled_outputs', 'readable', 'notebook_page', 'need',
+           'execute', 'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search',
+           'best_trial', 'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
 # %% ../nbs/05a_commands.ipynb #b50c9acb
 import argparse
@@ -305,7 +305,7 @@ def aligned(
         return "  ".join([line[0].ljust(widths[0]), *[line[k].rjust(widths[k]) for k in range(1, count)]])
     return "\n".join(text_of(line).rstrip() for line in table)
 
-# %% ../nbs/05a_commands.ipynb #9b42e833
+# %% ../nbs/05a_commands.ipynb #f1f2bca2
 def sections_of(
     cells: list, # of a notebook
 ) -> dict[str, list]: # heading -> cells; results first, flags left out
@@ -318,20 +318,30 @@ def sections_of(
         parts.setdefault(heading, []).append(cell)
     return {name: some for name, some in parts.items() if some and name != "Flags"}
 
+# %% ../nbs/05a_commands.ipynb #9f5bbce5
+def settled_outputs(
+    outputs: list, # of a code cell
+) -> list:
+    "A cell's outputs: printed text in one piece and settled, warnings left out."
+    printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
+    lines = [line for whole in printed.split("\n") if (line := settled(whole))]
+    found = [output for output in outputs if output.output_type != "stream"]
+    if lines:
+        stream = next(output for output in outputs if output.get("name") == "stdout")
+        stream.text = "\n".join(lines)
+        found.insert(0, stream)
+    return found
+
 def readable(
-    cell, # of a notebook
+    cell, # of a notebook; its output is settled
 ) -> bool:
-    "Does a reader see anything of this cell? Its output is settled, and warnings are dropped."
+    "Does a reader see anything of this cell?"
     if cell.cell_type != "code":
         return bool(cell.source.strip())
-    cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-    for output in cell.outputs:
-        if output.output_type == "stream":
-            lines = [settled(line) for line in output.text.split("\n")]
-            output.text = "\n".join(line for line in lines if line)
-    return any(output.get("text", "?") for output in cell.outputs)
+    cell.outputs = settled_outputs(cell.outputs)
+    return bool(cell.outputs)
 
-# %% ../nbs/05a_commands.ipynb #cb86f78c
+# %% ../nbs/05a_commands.ipynb #918bb077
 def notebook_page(
     path: Path, # of an executed notebook
 ) -> str: # HTML
@@ -351,7 +361,7 @@ def notebook_page(
     sections = {name: html for name, cells in parts.items() if (html := html_of(cells)).strip()}
     return page_html(title[1], sections.pop("", Markup()), sections)
 
-# %% ../nbs/05a_commands.ipynb #ad5d264c
+# %% ../nbs/05a_commands.ipynb #e61061ec
 def need(
     command: str,
     *packages: str,
@@ -377,7 +387,7 @@ def execute(
                                stdout_file=sys.stdout, stderr_file=sys.stderr if debug else None,
                                extra_arguments=[f"--log-level={logging.ERROR}"])
 
-# %% ../nbs/05a_commands.ipynb #e75de086
+# %% ../nbs/05a_commands.ipynb #fd4049d0
 def parameters_of(
     options: argparse.Namespace, # of `run`
 ) -> dict: # for the final notebook; what is not given keeps the notebook's own value
@@ -391,7 +401,7 @@ def parameters_of(
             "RETRAIN": "auto" if options.retrain is None else options.retrain,
             **{key: value for key, value in given.items() if value is not None}}
 
-# %% ../nbs/05a_commands.ipynb #e8f8c410
+# %% ../nbs/05a_commands.ipynb #3a488c15
 def shown_result(
     row: dict[str, str], # of results.csv
 ) -> dict[str, str]: # the important columns first
@@ -414,7 +424,7 @@ def what_to_submit(
     return (f"Submit {submission/f'submission_{best}.csv'}{other}; "
             f"see {submission/'final.html'} and {submission/'report.html'}")
 
-# %% ../nbs/05a_commands.ipynb #c876db23
+# %% ../nbs/05a_commands.ipynb #6a1a9f24
 def run(
     options: argparse.Namespace, # data, out, recipes, blends, epochs, retrain, refit, seed, device, notebook, debug
 ) -> None:
@@ -430,7 +440,7 @@ def run(
     print("", aligned([shown_result(row) for row in rows], shutil.get_terminal_size().columns), "", sep="\n")
     print(what_to_submit(rows, submission))
 
-# %% ../nbs/05a_commands.ipynb #5a7ae9ef
+# %% ../nbs/05a_commands.ipynb #09d16bcd
 def read_data(
     folder: str | None, # None: find it
 ) -> tuple: # source, pairs, split
@@ -445,7 +455,7 @@ def read_data(
     print(f"data: {source.origin}\n{pairs}\n{split}", flush=True)
     return source, pairs, split
 
-# %% ../nbs/05a_commands.ipynb #b6e158e4
+# %% ../nbs/05a_commands.ipynb #ad756142
 def compare(
     options: argparse.Namespace, # data, out, recipes, minutes, seed, device
 ) -> None:
@@ -460,7 +470,7 @@ def compare(
     print("", comparison.table[["MRR", "R@1", "R@10", "seconds"]].round(3).to_string(), "", sep="\n")
     print(f"See {folder/'compare.html'}; the table is {folder/'compare.csv'}")
 
-# %% ../nbs/05a_commands.ipynb #15863d95
+# %% ../nbs/05a_commands.ipynb #39bf18b9
 def search(
     options: argparse.Namespace, # data, out, recipe, space, method, trials, epochs, seed, storage, device
 ) -> None:
@@ -479,7 +489,7 @@ def search(
         plot_search(folder).savefig(temporary, dpi=150)
     print(best_trial(folder))
 
-# %% ../nbs/05a_commands.ipynb #cbe083c6
+# %% ../nbs/05a_commands.ipynb #9dc7cf50
 def best_trial(
     folder: Path, # of a search
 ) -> str:
@@ -491,7 +501,7 @@ def best_trial(
     return (f"best: {best['config']}, validation MRR ({best['protocol']}) {best['mrr']:.4f}, trial {best['trial']}\n"
             f"See {path}, best_model.pth, hpsearch_results.csv and hpsearch.png")
 
-# %% ../nbs/05a_commands.ipynb #841865b0
+# %% ../nbs/05a_commands.ipynb #7e166f49
 def seeds(
     options: argparse.Namespace, # data, out, recipe, seeds, team_d, epochs, device
 ) -> None:
@@ -504,7 +514,7 @@ def seeds(
     print(inventory.drop(columns=["config"]).to_string(index=False))
     print(f"The models are in {options.out/'seeds'}, what they submit in {options.out/'submission'}")
 
-# %% ../nbs/05a_commands.ipynb #b0753d32
+# %% ../nbs/05a_commands.ipynb #adac3dd9
 def inspect(
     options: argparse.Namespace, # data, out, port, no_browser
 ) -> None:
@@ -516,7 +526,7 @@ def inspect(
     from latentkit.inspect_ui import serve
     serve(options.out, options.data, options.port, not options.no_browser)
 
-# %% ../nbs/05a_commands.ipynb #3f5b54b1
+# %% ../nbs/05a_commands.ipynb #04cf3b81
 COMMANDS = { # name -> the function, its flags in the order in which they are checked
     "run": (run, ["recipes", "blends", "epochs", "retrain", "refit", "seed", "device", "data", "notebook", "out"]),
     "compare": (compare, ["recipes", "minutes", "seed", "device", "data", "out"]),
@@ -536,7 +546,7 @@ class Parser(argparse.ArgumentParser):
         hint = closest((value[1] or value[2]).split("=")[0], known) if value else ""
         raise InputError(self.prog, "", message, expected, hint or f"See {self.prog} --help.")
 
-# %% ../nbs/05a_commands.ipynb #83046329
+# %% ../nbs/05a_commands.ipynb #2a3c5cee
 def make_parser() -> argparse.ArgumentParser:
     "The parser of the whole command line."
     parser = Parser("latentkit", description="Translate one frozen latent space into another, judged by retrieval.",
@@ -563,7 +573,7 @@ def parse(
             setattr(options, name, FLAGS[flag].check(flag, getattr(options, name)))
     return options
 
-# %% ../nbs/05a_commands.ipynb #f6eeb48f
+# %% ../nbs/05a_commands.ipynb #4985eac3
 def told(
     error: Exception,
 ) -> tuple[int, str]: # exit code, paragraph
@@ -574,7 +584,7 @@ def told(
     more = "DEBUG=1" if under_make() else "--debug"
     return 1, f"{kind}: {text.strip() or 'no message'}. With {more} the same command shows the traceback."
 
-# %% ../nbs/05a_commands.ipynb #51dd6d30
+# %% ../nbs/05a_commands.ipynb #6c6737b5
 def main(
     arguments: list[str] | None = None, # None: those of the command line
 ) -> int: # exit code
