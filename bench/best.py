@@ -18,7 +18,7 @@ source = find_data(sys.argv[1])
 pairs = read_pairs(source.train, source.captions)
 whole = split_by_image(pairs.image_of)
 learnt = np.unique(pairs.image_of[whole.train])
-chosen = np.random.default_rng(5).choice(learnt, len(learnt)//9, replace=False) # to judge by, beside the validation images
+chosen = np.random.default_rng(5).choice(learnt, len(learnt)//9, replace=False) # to judge by as well
 apart = np.flatnonzero(np.isin(pairs.image_of, chosen))
 split = Split(np.setdiff1d(whole.train, apart), np.sort(np.r_[whole.val, apart]), whole.test)
 images, target = pairs.gallery(split.val)
@@ -77,7 +77,7 @@ def parts():
 
 def starts():
     "For each start and time, as many epochs as fit into that time, by the pace of the two first."
-    fit(get_recipe("best").but(epochs=1, refit=False), pairs, split, progress=False) # a process's first epochs are slower
+    fit(get_recipe("best").but(epochs=1, refit=False), pairs, split, progress=False) # the first epochs are slower
     for start in "canonical", "ridge", "whitened_procrustes", None:
         recipe = variant("start", options={"closed_form": start}, lr=1e-3 if start else 2e-3, refit=False)
         pace = fit(recipe.but(epochs=2), pairs, split, progress=False).seconds

@@ -23,7 +23,7 @@ torch.manual_seed(0)
 
 
 def products(model, batch):
-    "Factors and output of every matrix product of a step: x W', g' x and, but for the input, g W; of the loss p t', g t."
+    "Factors and output of each product of a step: x W', g' x and, but for the input, g W; of the loss p t', g t."
     result = []
     for name, layer in model.named_modules():
         if isinstance(layer, nn.Linear):
@@ -39,7 +39,8 @@ def passes(model, batch):
     hidden = [layer.out_features for layer in model.deep if isinstance(layer, nn.Linear)][:-1]
     gelu, calls = isinstance(model.deep[1], nn.GELU), []
     for width in hidden:
-        bits, x, g = torch.empty(batch*width//4, dtype=torch.int64), torch.randn(batch, width), torch.randn(batch, width)
+        bits = torch.empty(batch*width//4, dtype=torch.int64)
+        x, g = torch.randn(batch, width), torch.randn(batch, width)
         forward = nn.functional.gelu if gelu else torch.relu
         calls += [lambda bits=bits: bits.random_(-2**63, None), lambda x=x, forward=forward: forward(x)]
         calls += [lambda x=x, g=g: torch.ops.aten.gelu_backward(g, x) if gelu
@@ -73,7 +74,9 @@ def least(operands, rest, state, batches):
 
 text, image, image_of = torch.randn(N, DX).numpy(), torch.randn(N//5+1, DY).numpy(), (torch.arange(N)//5).numpy()
 pairs = Pairs(text, image, image_of, image_of, image_of, image_of)
-for name in "A-rmlpa", "A-stitcher":
+
+def measure(name):
+    "Print what an epoch of a recipe takes, against its products."
     recipe = get_recipe(name)
     batches = Batches(recipe, pairs, slice(None), torch.device("cpu"))
     state = TrainingState(recipe, batches)
@@ -89,3 +92,7 @@ for name in "A-rmlpa", "A-stitcher":
     print(f"{name}, {N:,} captions {DX} -> {DY}: epoch {whole:.2f} s, its matrix products {alone:.2f} s; "
           f"rate of the epoch / rate of the products: median {statistics.median(ratios):.2f}, "
           f"of {min(ratios):.2f} to {max(ratios):.2f}; ceiling {statistics.median(ceilings):.2f}")
+
+
+for name in "A-rmlpa", "A-stitcher":
+    measure(name)
