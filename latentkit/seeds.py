@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['models_of', 'finished', 'inventory_row', 'write_inventory', 'train_plan', 'choose_members', 'predict_both',
-           'mean_ensembles', 'run_seeds', 'team_d', 'top50_suspects', 'run_team_d']
+           'mean_ensembles', 'run_seeds', 'top50_suspects', 'run_team_d']
 
 # %% ../nbs/02b_seeds.ipynb #529e1b59
 import json
@@ -22,7 +22,7 @@ from .filter import out_of_fold, suspicion
 from .recipes import TEAM_D, Recipe, get_recipe, with_flags
 from .train import fit
 
-# %% ../nbs/02b_seeds.ipynb #79d7526b
+# %% ../nbs/02b_seeds.ipynb #0c10b0df
 def models_of(
     plan: Sequence[tuple],      # of (recipe or its name, key of `splits`, seeds)
     splits: dict[str, Split],   # version of the data -> split
@@ -60,7 +60,7 @@ def finished(
         return False
     return checkpoint.recipe.but(file=None) == recipe.but(file=None)
 
-# %% ../nbs/02b_seeds.ipynb #11666ce4
+# %% ../nbs/02b_seeds.ipynb #7ef07b3f
 def inventory_row(
     checkpoint: Checkpoint,
     data: str, # version of the data
@@ -73,7 +73,7 @@ def inventory_row(
             "protocol": recipe.monitor, "best epoch": best["epoch"], "epochs": len(checkpoint.history) - 1,
             "config": json.dumps(config, sort_keys=True), "file": file}
 
-# %% ../nbs/02b_seeds.ipynb #4d8207a8
+# %% ../nbs/02b_seeds.ipynb #171b012f
 def write_inventory(
     folder: str | Path,
     inventory: pd.DataFrame,
@@ -107,7 +107,7 @@ def train_plan(
         write_inventory(folder, pd.DataFrame(rows))
     return pd.DataFrame(rows)
 
-# %% ../nbs/02b_seeds.ipynb #db227681
+# %% ../nbs/02b_seeds.ipynb #73e27287
 def choose_members(
     inventory: pd.DataFrame,      # of `train_plan`
     sizes: dict[str, int | None], # name of the ensemble -> number of models; None: all
@@ -123,7 +123,7 @@ def choose_members(
     order = inventory["val MRR"].to_numpy().argsort(kind="stable")[::-1]
     return {name: sorted(order[:size].tolist()) for name, size in sizes.items()}
 
-# %% ../nbs/02b_seeds.ipynb #ad689668
+# %% ../nbs/02b_seeds.ipynb #109f13d2
 def predict_both(
     path: Path,       # of a checkpoint
     pairs: Pairs,
@@ -136,7 +136,7 @@ def predict_both(
     val, test = checkpoint.predict(pairs, split.val, device), checkpoint.predict(queries, device=device)
     return Predictions(path.name, val, pairs.image_of[split.val], test, queries.ids)
 
-# %% ../nbs/02b_seeds.ipynb #388f206d
+# %% ../nbs/02b_seeds.ipynb #128fc83a
 def mean_ensembles(
     inventory: pd.DataFrame,      # of `train_plan`
     sizes: dict[str, int | None], # name of the ensemble -> number of models, the best by validation MRR; None: all
@@ -160,7 +160,7 @@ def mean_ensembles(
     write_inventory(folder, inventory)
     return inventory, result
 
-# %% ../nbs/02b_seeds.ipynb #4098ad35
+# %% ../nbs/02b_seeds.ipynb #4640ca98
 def run_seeds(
     recipe: str | Recipe,
     seeds: Sequence[int],
@@ -177,24 +177,6 @@ def run_seeds(
     inventory = train_plan([(recipe, "raw", seeds)], pairs, {"raw": split}, folder, epochs, device, progress)
     sizes = {f"{recipe.name}-x{len(seeds)}": None}
     return mean_ensembles(inventory, sizes, pairs, split, queries, folder, Path(out)/"submission", device)[0]
-
-# %% ../nbs/02b_seeds.ipynb #671533c9
-def team_d(
-    pairs: Pairs,
-    split: Split,
-    suspect: np.ndarray,       # (N,) bool, captions that a filter suspects; filtered versions do not learn from them
-    queries: Queries,
-    folder: str | Path = "checkpoints/team_d",
-    submission: str | Path = "submission",
-    epochs: int | None = None, # None: the recipes' own
-    device: str | None = None,
-    progress: bool = True,
-    plan: Sequence[tuple] = TEAM_D, # smaller recipes make a quick trial
-) -> tuple[pd.DataFrame, list[Predictions]]: # inventory; D-16 and D-23
-    "Team D's 23 models and two ensembles."
-    splits = {"raw": split, "filtered": replace(split, train=split.train[~suspect[split.train]])}
-    inventory = train_plan(plan, pairs, splits, folder, epochs, device, progress)
-    return mean_ensembles(inventory, {"D-16": 16, "D-23": None}, pairs, split, queries, folder, submission, device)
 
 # %% ../nbs/02b_seeds.ipynb #9df5e83b
 def top50_suspects(
@@ -217,17 +199,20 @@ def top50_suspects(
             np.save(temporary, suspect)
     return np.load(path)
 
-# %% ../nbs/02b_seeds.ipynb #56ccc510
+# %% ../nbs/02b_seeds.ipynb #388f206d
 def run_team_d(
     pairs: Pairs,
     split: Split,
     queries: Queries,
-    out: str | Path,           # gets seeds/ and submission/
-    epochs: int | None = None, # None: the recipes' own
+    out: str | Path,                # gets seeds/ and submission/
+    epochs: int | None = None,      # of every recipe; None: its own
     device: str | None = None,
     progress: bool = True,
+    plan: Sequence[tuple] = TEAM_D, # smaller recipes make a quick trial
 ) -> pd.DataFrame: # the inventory
-    "Team D's filter, 23 models and two ensembles."
-    folder = Path(out)/"seeds"
+    "Team D's filter, its 23 models, and its two ensembles as submissions `D-16` and `D-23`."
+    folder, sizes = Path(out)/"seeds", {"D-16": 16, "D-23": None}
     suspect = top50_suspects(pairs, split, folder, epochs, device, progress)
-    return team_d(pairs, split, suspect, queries, folder, Path(out)/"submission", epochs, device, progress)[0]
+    splits = {"raw": split, "filtered": replace(split, train=split.train[~suspect[split.train]])}
+    inventory = train_plan(plan, pairs, splits, folder, epochs, device, progress)
+    return mean_ensembles(inventory, sizes, pairs, split, queries, folder, Path(out)/"submission", device)[0]
