@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHAPES', 'COLOURS', 'TONES', 'SIZES', 'BACKDROPS', 'SIDE', 'ZOOM', 'TEXT_DIMS', 'IMAGE_DIMS', 'BUCKETS', 'SPREAD',
-           'STRENGTHS', 'SCALES', 'ring', 'stroke', 'strokes', 'Shape', 'Backdrop', 'Thing', 'Scene', 'pick',
+           'STRENGTHS', 'SCALES', 'parse', 'ring', 'stroke', 'strokes', 'Shape', 'Backdrop', 'Thing', 'Scene', 'pick',
            'draw_thing', 'draw_scene', 'shade', 'paint_thing', 'scatter', 'gradient', 'paint_backdrop', 'paint',
            'phrase', 'relation', 'position', 'join', 'sentences', 'describe', 'fixed_normal', 'grams', 'text_weights',
            'gram_sums', 'encode_text', 'image_weights', 'colour_maps', 'views', 'encode_images', 'wrong_captions',
@@ -28,6 +28,13 @@ from tqdm import tqdm
 from .data import InputError, Pairs, Queries, Source, atomic_folder, cache_folder, look_in
 from .data import write_npz, write_pairs, write_queries
 
+# %% ../nbs/00a_sample.ipynb #349a22d6
+def parse(
+    drawing: str, # such as "line ink 0 0, 1 1; discs main .5, 0 0"
+) -> list[list[str]]: # verb, tone or colour, and numbers; commas are for the eye only
+    "The strokes of a drawing, each as words."
+    return [stroke.replace(",", " ").split() for stroke in re.split("[;\n]", drawing.strip())]
+
 # %% ../nbs/00a_sample.ipynb #7f32cb82
 def ring(
     count: int,     # points
@@ -40,13 +47,13 @@ def ring(
     r = np.resize(radii, count)
     return np.stack([x + r*np.sin(turns), y - r*np.cos(turns)], 1).ravel().tolist()
 
-# %% ../nbs/00a_sample.ipynb #e0ab7b00
+# %% ../nbs/00a_sample.ipynb #e4583f00
 def stroke(
     verb: str,            # discs, petals, star, or a method of ImageDraw
     tone: str,            # a key of TONES, or main, dark, light: shades of the thing's colour
     numbers: list[float], # points; an arc and a pieslice end with two angles
 ) -> list[tuple]: # (method, tone, points, angles), one for each call of ImageDraw
-    "What one line of a drawing asks of ImageDraw."
+    "What one stroke of a drawing asks of ImageDraw."
     if verb == "star":
         count, *radii = numbers
         return [("polygon", tone, ring(int(count), *radii), [])]
@@ -59,19 +66,18 @@ def stroke(
     corners = 4 if verb in ("arc", "pieslice") else len(numbers)
     return [(verb, tone, numbers[:corners], numbers[corners:])]
 
-# %% ../nbs/00a_sample.ipynb #cccad5ab
+# %% ../nbs/00a_sample.ipynb #27ef951b
 @cache
 def strokes(
-    drawing: str, # one stroke a line
+    drawing: str, # of a shape
 ) -> list[tuple]: # as `stroke` gives them
     "All strokes of a drawing, first to last."
     found = []
-    for line in drawing.strip().splitlines():
-        verb, tone, *numbers = line.replace(",", " ").split()
+    for verb, tone, *numbers in parse(drawing):
         found += stroke(verb, tone, [float(number) for number in numbers])
     return found
 
-# %% ../nbs/00a_sample.ipynb #ac8c7aca
+# %% ../nbs/00a_sample.ipynb #cace6184
 @dataclass(frozen=True)
 class Shape:
     "How a thing looks and what it is called."
@@ -82,96 +88,50 @@ class Shape:
 # %% ../nbs/00a_sample.ipynb #6d0d8581
 SHAPES = {
     "ball": Shape("ball|round ball|beach ball", """
-        ellipse main -.9 -.9, .9 .9
-        pieslice white -.9 -.9, .9 .9, 20 75
-        pieslice white -.9 -.9, .9 .9, 140 195
-        pieslice white -.9 -.9, .9 .9, 260 315
-        discs dark .2, 0 0""", flies=True),
+        ellipse main -.9 -.9, .9 .9; pieslice white -.9 -.9, .9 .9, 20 75; pieslice white -.9 -.9, .9 .9, 140 195
+        pieslice white -.9 -.9, .9 .9, 260 315; discs dark .2, 0 0""", flies=True),
     "house": Shape("house|cottage|home", """
-        rectangle dark .35 -.95, .6 -.3
-        rectangle main -.8 -.2, .8 1
-        polygon dark -1 -.2, 0 -1, 1 -.2
-        rectangle wood -.18 .3, .22 1
-        rectangle white -.65 .1, -.3 .45
-        rectangle white .38 .1, .68 .45"""),
+        rectangle dark .35 -.95, .6 -.3; rectangle main -.8 -.2, .8 1; polygon dark -1 -.2, 0 -1, 1 -.2
+        rectangle wood -.18 .3, .22 1; rectangle white -.65 .1, -.3 .45; rectangle white .38 .1, .68 .45"""),
     "tree": Shape("tree|leafy tree", """
-        rectangle wood -.14 .2, .14 1
-        discs dark .48, -.42 0, .42 0
-        discs main .52, 0 -.45, -.25 -.2, .25 -.2
+        rectangle wood -.14 .2, .14 1; discs dark .48, -.42 0, .42 0; discs main .52, 0 -.45, -.25 -.2, .25 -.2
         discs light .14, -.15 -.55, .3 -.25"""),
     "car": Shape("car|automobile|motor car", """
-        polygon main -.6 .1, -.35 -.45, .4 -.45, .65 .1
-        rectangle main -1 .05, 1 .55
-        polygon white -.42 .05, -.26 -.3, 0 -.3, 0 .05
-        polygon white .1 .05, .1 -.3, .32 -.3, .48 .05
-        discs ink .28, -.55 .58, .55 .58
-        discs white .11, -.55 .58, .55 .58"""),
-}
-
-# %% ../nbs/00a_sample.ipynb #2d9e22d6
-SHAPES |= {
+        polygon main -.6 .1, -.35 -.45, .4 -.45, .65 .1; rectangle main -1 .05, 1 .55
+        polygon white -.42 .05, -.26 -.3, 0 -.3, 0 .05; polygon white .1 .05, .1 -.3, .32 -.3, .48 .05
+        discs ink .28, -.55 .58, .55 .58; discs white .11, -.55 .58, .55 .58"""),
     "boat": Shape("boat|sailboat|sailing boat|ship", """
-        rectangle wood -.05 -1, .05 .5
-        polygon white .1 -.95, .1 .3, .85 .3
-        polygon light -.1 -.75, -.1 .3, -.7 .3
+        rectangle wood -.05 -1, .05 .5; polygon white .1 -.95, .1 .3, .85 .3; polygon light -.1 -.75, -.1 .3, -.7 .3
         polygon main -1 .45, 1 .45, .65 .95, -.65 .95"""),
     "star": Shape("star|bright star", """
-        star dark 10 1 .45
-        star main 10 .85 .36""", flies=True),
+        star dark 10 1 .45; star main 10 .85 .36""", flies=True),
     "fish": Shape("fish|swimming fish", """
-        polygon dark .4 0, 1 -.5, .85 0, 1 .5
-        polygon dark -.2 -.4, .3 -.75, .3 -.3
-        ellipse main -1 -.5, .6 .5
-        arc light -.5 -.35, -.1 .35, 270 90
-        discs white .14, -.6 -.1
-        discs ink .07, -.62 -.1"""),
+        polygon dark .4 0, 1 -.5, .85 0, 1 .5; polygon dark -.2 -.4, .3 -.75, .3 -.3; ellipse main -1 -.5, .6 .5
+        arc light -.5 -.35, -.1 .35, 270 90; discs white .14, -.6 -.1; discs ink .07, -.62 -.1"""),
+}
+
+# %% ../nbs/00a_sample.ipynb #ca458a5a
+SHAPES |= {
     "bird": Shape("bird|songbird", """
-        polygon gold -1 -.3, -.65 -.5, -.65 -.2
-        polygon dark .4 .1, 1 -.1, .9 .35
-        ellipse main -.5 -.3, .65 .55
-        ellipse main -.8 -.7, -.1 0
-        polygon dark -.1 0, .6 -.75, .45 .2
-        discs ink .08, -.5 -.4""", flies=True),
-}
-
-# %% ../nbs/00a_sample.ipynb #1ff0a694
-SHAPES |= {
+        polygon gold -1 -.3, -.65 -.5, -.65 -.2; polygon dark .4 .1, 1 -.1, .9 .35; ellipse main -.5 -.3, .65 .55
+        ellipse main -.8 -.7, -.1 0; polygon dark -.1 0, .6 -.75, .45 .2; discs ink .08, -.5 -.4""", flies=True),
     "cup": Shape("cup|mug|coffee cup", """
-        arc dark .3 -.35, 1 .5, 250 110
-        polygon main -.75 -.6, .65 -.6, .5 .85, -.6 .85
-        ellipse light -.75 -.8, .65 -.4
-        ellipse wood -.6 -.72, .5 -.46"""),
+        arc dark .3 -.35, 1 .5, 250 110; polygon main -.75 -.6, .65 -.6, .5 .85, -.6 .85
+        ellipse light -.75 -.8, .65 -.4; ellipse wood -.6 -.72, .5 -.46"""),
     "flower": Shape("flower|blossom|daisy", """
-        line leaf 0 0, 0 1
-        ellipse leaf 0 .5, .5 .75
-        petals main .3 6 .45, 0 -.35
-        discs gold .24, 0 -.35"""),
+        line leaf 0 0, 0 1; ellipse leaf 0 .5, .5 .75; petals main .3 6 .45, 0 -.35; discs gold .24, 0 -.35"""),
     "kite": Shape("kite|paper kite", """
-        line ink 0 .5, .25 .7, -.1 .85, .1 1
-        polygon main 0 -1, .7 -.3, 0 .6, -.7 -.3
-        polygon light 0 -1, .7 -.3, 0 -.3
-        polygon dark 0 .6, -.7 -.3, 0 -.3""", flies=True),
-}
-
-# %% ../nbs/00a_sample.ipynb #73deaed7
-SHAPES |= {
+        line ink 0 .5, .25 .7, -.1 .85, .1 1; polygon main 0 -1, .7 -.3, 0 .6, -.7 -.3
+        polygon light 0 -1, .7 -.3, 0 -.3; polygon dark 0 .6, -.7 -.3, 0 -.3""", flies=True),
     "cat": Shape("cat|kitten|kitty", """
-        arc dark .2 0, .95 .95, 260 100
-        ellipse main -.55 0, .6 1
-        polygon dark -.65 -.4, -.6 -1, -.15 -.7
-        polygon dark .45 -.4, .4 -1, -.05 -.7
-        ellipse main -.65 -.8, .45 .15
-        discs white .13, -.32 -.38, .12 -.38
-        discs ink .07, -.32 -.38, .12 -.38
-        polygon ink -.17 -.18, -.03 -.18, -.1 -.08"""),
+        arc dark .2 0, .95 .95, 260 100; ellipse main -.55 0, .6 1; polygon dark -.65 -.4, -.6 -1, -.15 -.7
+        polygon dark .45 -.4, .4 -1, -.05 -.7; ellipse main -.65 -.8, .45 .15; discs white .13, -.32 -.38, .12 -.38
+        discs ink .07, -.32 -.38, .12 -.38; polygon ink -.17 -.18, -.03 -.18, -.1 -.08"""),
     "umbrella": Shape("umbrella|parasol", """
-        line ink 0 -.9, 0 .85
-        arc ink 0 .65, .35 1, 0 180
-        pieslice main -1 -.8, 1 1, 180 360
+        line ink 0 -.9, 0 .85; arc ink 0 .65, .35 1, 0 180; pieslice main -1 -.8, 1 1, 180 360
         pieslice light -.4 -.8, .4 1, 180 360"""),
     "mushroom": Shape("mushroom|toadstool", """
-        rectangle white -.28 0, .28 .95
-        pieslice main -1 -.85, 1 .95, 180 360
+        rectangle white -.28 0, .28 .95; pieslice main -1 -.85, 1 .95, 180 360
         discs white .15, -.5 -.2, .05 -.5, .5 -.2"""),
 }
 
@@ -191,90 +151,63 @@ TONES = {"white": "#fafaf8", "ink": "#262228", "wood": "#7c5232", "leaf": "#3c82
 # name: (words, radius in pixels); most captions leave a medium size out
 SIZES = {"small": ("small|little|tiny", 9.5), "medium": ("medium-sized||||", 14), "big": ("big|large|huge", 19)}
 
-# %% ../nbs/00a_sample.ipynb #e4ea886f
+# %% ../nbs/00a_sample.ipynb #31f927fa
 @dataclass(frozen=True)
 class Backdrop:
     "What is behind the things of a scene."
     where: str   # phrases such as "on a beach", separated by "|"
     scenery: str # nouns such as "beach", separated by "|"
-    layers: str  # one a line: "sky top bottom", "ground top bottom horizon", or a stroke for `scatter`
+    layers: str  # for `parse`: "sky top bottom", "ground top bottom horizon", or a stroke for `scatter`
 
-# %% ../nbs/00a_sample.ipynb #a5b40de9
+# %% ../nbs/00a_sample.ipynb #1ffe9712
 BACKDROPS = {
     "meadow": Backdrop("in a meadow|on the grass|on a green field|in a grassy park", "meadow|green field|park", """
-        sky #5ca4e2 #cee8f6
-        ellipse #ffffff 4, .1 .3, 11 4
-        ellipse #78b060 4, .5 .54, 24 9
-        ground #96c45c #54923c .48
-        line #427a30 60, .55 1, 0 3
-        ellipse #faf0a0 9, .6 1, 1 1"""),
+        sky #5ca4e2 #cee8f6; ellipse #ffffff 4, .1 .3, 11 4; ellipse #78b060 4, .5 .54, 24 9
+        ground #96c45c #54923c .48; line #427a30 60, .55 1, 0 3; ellipse #faf0a0 9, .6 1, 1 1"""),
     "beach": Backdrop("on a beach|on the sand by the sea|at the seaside|on the shore", "beach|sandy shore|seaside", """
-        sky #6cb8ec #def0f8
-        ellipse #ffec96 1, .12 .2, 7 7
-        rectangle #3a94be 1, .54 .55, 200 9
+        sky #6cb8ec #def0f8; ellipse #ffec96 1, .12 .2, 7 7; rectangle #3a94be 1, .54 .55, 200 9
         line #dcf0f6 9, .5 .6, 6 0
-        ground #f6e0a4 #e0be78 .62
-        ellipse #c4a068 26, .66 1, 1 1"""),
-    "night": Backdrop("under a night sky|at night|in the dark|under the stars", "night scene|dark night|starry night", """
-        sky #0c1030 #34386e
-        ellipse #ffffdc 36, 0 .6, .7 .7
-        ellipse #f6f0ce 1, .14 .24, 8 8
+        ground #f6e0a4 #e0be78 .62; ellipse #c4a068 26, .66 1, 1 1"""),
+    "night": Backdrop(
+        "under a night sky|at night|in the dark|under the stars",
+        "night scene|dark night|starry night", """
+        sky #0c1030 #34386e; ellipse #ffffdc 36, 0 .6, .7 .7; ellipse #f6f0ce 1, .14 .24, 8 8
         ellipse #1c223e 4, .66 .7, 24 8
-        ground #222c3c #121824 .66
-        line #364654 26, .7 1, 0 2"""),
-}
-
-# %% ../nbs/00a_sample.ipynb #1bc28f73
-BACKDROPS |= {
+        ground #222c3c #121824 .66; line #364654 26, .7 1, 0 2"""),
     "room": Backdrop("in a room|indoors|in a living room|inside", "room|living room|cosy room", """
-        sky #ecd6ba #e2c6a6
-        rectangle #a8d2ee 2, .26 .3, 10 11
-        rectangle #faf4e8 1, .64 .65, 200 1.5
-        ground #ac784e #845838 .66
-        line #6e482c 14, .7 1, 24 0"""),
-    "snow": Backdrop("in the snow|on a snowy field|on a winter day|on the snow", "snowy field|winter scene|snowy landscape", """
-        sky #96acc8 #e0e8f0
-        ellipse #e8eef6 4, .52 .56, 26 10
-        polygon #567a78 6, .44 .5, 4 7
-        ground #f6f8fc #d0dcec .5
-        ellipse #ffffff 60, 0 1, 1 1"""),
-    "sea": Backdrop("on the sea|on the water|in the ocean|among the waves", "sea|ocean|wide sea", """
-        sky #7ebee8 #e6f2f8
-        ellipse #ffffff 3, .08 .2, 11 4
-        ground #3484b8 #124880 .36
-        line #8cc8e2 46, .4 1, 5 0
-        line #ecf6fa 12, .5 1, 3 0"""),
-    "desert": Backdrop("in a desert|on the dunes|in the hot sand|under a desert sun", "desert|dry desert|dune landscape", """
-        sky #eeb06c #fadea8
-        ellipse #fff4c8 1, .16 .26, 9 9
-        ellipse #d49654 4, .54 .6, 30 10
-        ground #dea05a #b8743a .52
-        arc #a86834 14, .6 1, 12 4
-        polygon #4a804a 3, .52 .6, 1.5 6"""),
+        sky #ecd6ba #e2c6a6; rectangle #a8d2ee 2, .26 .3, 10 11; rectangle #faf4e8 1, .64 .65, 200 1.5
+        ground #ac784e #845838 .66; line #6e482c 14, .7 1, 24 0"""),
+    "snow": Backdrop(
+        "in the snow|on a snowy field|on a winter day|on the snow",
+        "snowy field|winter scene|snowy landscape", """
+        sky #96acc8 #e0e8f0; ellipse #e8eef6 4, .52 .56, 26 10; polygon #567a78 6, .44 .5, 4 7
+        ground #f6f8fc #d0dcec .5; ellipse #ffffff 60, 0 1, 1 1"""),
 }
 
-# %% ../nbs/00a_sample.ipynb #cf5e355a
+# %% ../nbs/00a_sample.ipynb #4c1da531
 BACKDROPS |= {
-    "city": Backdrop("in a city|in front of tall buildings|in town|before a skyline", "city|street with tall buildings|town", """
-        sky #b2bece #e6e2dc
-        rectangle #68748a 9, .5 .6, 6 26
-        rectangle #867e86 7, .56 .66, 7 17
+    "sea": Backdrop("on the sea|on the water|in the ocean|among the waves", "sea|ocean|wide sea", """
+        sky #7ebee8 #e6f2f8; ellipse #ffffff 3, .08 .2, 11 4
+        ground #3484b8 #124880 .36; line #8cc8e2 46, .4 1, 5 0; line #ecf6fa 12, .5 1, 3 0"""),
+    "desert": Backdrop(
+        "in a desert|on the dunes|in the hot sand|under a desert sun",
+        "desert|dry desert|dune landscape", """
+        sky #eeb06c #fadea8; ellipse #fff4c8 1, .16 .26, 9 9; ellipse #d49654 4, .54 .6, 30 10
+        ground #dea05a #b8743a .52; arc #a86834 14, .6 1, 12 4; polygon #4a804a 3, .52 .6, 1.5 6"""),
+    "city": Backdrop(
+        "in a city|in front of tall buildings|in town|before a skyline",
+        "city|street with tall buildings|town", """
+        sky #b2bece #e6e2dc; rectangle #68748a 9, .5 .6, 6 26; rectangle #867e86 7, .56 .66, 7 17
         rectangle #fae28c 26, .36 .6, .9 1.1
-        ground #808288 #56585e .66
-        line #ece8d2 9, .82 .86, 4 0"""),
+        ground #808288 #56585e .66; line #ece8d2 9, .82 .86, 4 0"""),
     "forest": Backdrop("in a forest|among the trees|in the woods|in a dark wood", "forest|wood|green forest", """
-        sky #88b696 #c8dab0
-        polygon #2e6040 12, .38 .48, 8 22
-        polygon #1e4a32 9, .46 .54, 8 20
-        ground #566e3a #344626 .56
-        line #688c42 44, .6 1, 0 3
-        ellipse #965e32 12, .62 1, 1.2 .8"""),
-    "mountains": Backdrop("in the mountains|below the peaks|in a valley|on a mountain trail", "valley|mountain landscape|rocky valley", """
-        sky #7496ce #e2e2ee
-        polygon #9ea4be 4, .36 .46, 26 22
-        polygon #787a92 4, .48 .56, 22 15
-        ground #888c62 #606042 .6
-        ellipse #969288 18, .64 1, 2.4 1.4"""),
+        sky #88b696 #c8dab0; polygon #2e6040 12, .38 .48, 8 22; polygon #1e4a32 9, .46 .54, 8 20
+        ground #566e3a #344626 .56; line #688c42 44, .6 1, 0 3; ellipse #965e32 12, .62 1, 1.2 .8"""),
+    "mountains": Backdrop(
+        "in the mountains|below the peaks|in a valley|on a mountain trail",
+        "valley|mountain landscape|rocky valley", """
+        sky #7496ce #e2e2ee; polygon #9ea4be 4, .36 .46, 26 22; polygon #787a92 4, .48 .56, 22 15
+        ground #888c62 #606042 .6; ellipse #969288 18, .64 1, 2.4 1.4"""),
 }
 
 # %% ../nbs/00a_sample.ipynb #41db86de
@@ -287,14 +220,14 @@ class Thing:
     x: float    # centre, pixels from the left
     y: float    # centre, pixels from the top
 
-# %% ../nbs/00a_sample.ipynb #84b66fbb
+# %% ../nbs/00a_sample.ipynb #acc986c8
 @dataclass(frozen=True)
 class Scene:
     "All that is in a picture."
     backdrop: str             # a key of BACKDROPS
     things: tuple[Thing, ...] # two to four
 
-# %% ../nbs/00a_sample.ipynb #51465ea1
+# %% ../nbs/00a_sample.ipynb #3a33adb2
 def pick(
     rng: np.random.Generator,       # moved on
     options: str | dict | Sequence, # words separated by "|", a dict (one of its keys), or anything with a length
@@ -304,7 +237,7 @@ def pick(
     options = options.split("|") if words else list(options)
     return options[int(len(options)*rng.random()**(2 if words else 1))]
 
-# %% ../nbs/00a_sample.ipynb #6aaa8740
+# %% ../nbs/00a_sample.ipynb #7b7a0aea
 SIDE = 96 # of a picture, pixels
 
 def draw_thing(
@@ -320,7 +253,7 @@ def draw_thing(
     x, y = (SIDE*(np.array(cell) + .5)/3 + rng.uniform(-5, 5, 2)).tolist()
     return Thing(shape, pick(rng, COLOURS), pick(rng, SIZES), x, y)
 
-# %% ../nbs/00a_sample.ipynb #3e494cd3
+# %% ../nbs/00a_sample.ipynb #26bd068d
 def draw_scene(
     rng: np.random.Generator, # moved on
 ) -> Scene:
@@ -338,7 +271,7 @@ def shade(
     "`colour` mixed with black or white."
     return tuple(int(c + (255*(by > 0) - c)*abs(by)) for c in colour)
 
-# %% ../nbs/00a_sample.ipynb #09efafb9
+# %% ../nbs/00a_sample.ipynb #75f2ad4c
 def paint_thing(
     draw: ImageDraw.ImageDraw, # of a canvas ZOOM times as large as the picture
     thing: Thing,
@@ -373,7 +306,7 @@ def scatter(
         points = (x-w, y+h, x, y-h, x+w, y+h) if method == "polygon" else (x-w, y-h, x+w, y+h)
         getattr(draw, method)(points, *([200, 340] if method == "arc" else []), fill=colour, width=ZOOM)
 
-# %% ../nbs/00a_sample.ipynb #ae331d86
+# %% ../nbs/00a_sample.ipynb #7fe0e5b4
 def gradient(
     top: str,          # colour, such as "#5ca4e2"
     bottom: str,       # colour
@@ -384,7 +317,7 @@ def gradient(
     colours = np.linspace(ImageColor.getrgb(top), ImageColor.getrgb(bottom), rows)*light
     return Image.fromarray(colours.clip(0, 255).astype(np.uint8)[:, None]).resize((SIDE*ZOOM, rows))
 
-# %% ../nbs/00a_sample.ipynb #49942879
+# %% ../nbs/00a_sample.ipynb #cb39c39e
 def paint_backdrop(
     canvas: Image.Image,      # RGB, ZOOM times as large as the picture
     name: str,                # a key of BACKDROPS
@@ -393,8 +326,7 @@ def paint_backdrop(
     "Paint all layers, in a random light and with the horizon moved a little."
     light = rng.uniform(.88, 1.08)*rng.uniform(.96, 1.04, 3)
     height, shift = canvas.height, rng.uniform(-.04, .04)
-    for layer in BACKDROPS[name].layers.strip().splitlines():
-        verb, colour, *rest = layer.replace(",", " ").split()
+    for verb, colour, *rest in parse(BACKDROPS[name].layers):
         if verb == "sky":
             canvas.paste(gradient(colour, rest[0], height, light))
         elif verb == "ground":
@@ -403,7 +335,7 @@ def paint_backdrop(
         else:
             scatter(ImageDraw.Draw(canvas, "RGBA"), rng, verb, colour, *map(float, rest))
 
-# %% ../nbs/00a_sample.ipynb #8cd536dc
+# %% ../nbs/00a_sample.ipynb #856dab3e
 def paint(
     scene: Scene,
     rng: np.random.Generator, # moved on
@@ -419,15 +351,14 @@ def paint(
 def phrase(
     rng: np.random.Generator, # moved on
     thing: Thing,
-    full: float = .75,        # how likely the colour is named; the size is half as likely
 ) -> str: # such as "a small red ball"
-    "A thing with its article, and mostly with its colour."
-    size = pick(rng, SIZES[thing.size][0]) if rng.random() < full/2 else ""
-    colour = pick(rng, COLOURS[thing.colour][0]) if rng.random() < full else ""
+    "A thing with its article, mostly with its colour, sometimes with its size."
+    size = pick(rng, SIZES[thing.size][0]) if rng.random() < .375 else ""
+    colour = pick(rng, COLOURS[thing.colour][0]) if rng.random() < .75 else ""
     text = " ".join(word for word in (size, colour, pick(rng, SHAPES[thing.shape].words)) if word)
     return ("an " if text[0] in "aeiou" else "a ") + text
 
-# %% ../nbs/00a_sample.ipynb #31b125f4
+# %% ../nbs/00a_sample.ipynb #6d3f190e
 def relation(
     rng: np.random.Generator, # moved on
     a: Thing,
@@ -442,7 +373,7 @@ def relation(
         return pick(rng, f"{side} of|to the {side} of|on the {side} side of")
     return pick(rng, "above|over|higher than" if dy < 0 else "below|under|lower than")
 
-# %% ../nbs/00a_sample.ipynb #0ef0d13d
+# %% ../nbs/00a_sample.ipynb #84ec5566
 def position(
     rng: np.random.Generator, # moved on
     thing: Thing,
@@ -453,14 +384,14 @@ def position(
     words = across[int(3*thing.x/SIDE)] if rng.random() < .6 else down[int(3*thing.y/SIDE)]
     return pick(rng, words)
 
-# %% ../nbs/00a_sample.ipynb #efbc87b8
+# %% ../nbs/00a_sample.ipynb #f83deae3
 def join(
     parts: list[str], # at least one
 ) -> str: # such as "a, b and c"
     "A list in words."
     return " and ".join(part for part in (", ".join(parts[:-1]), parts[-1]) if part)
 
-# %% ../nbs/00a_sample.ipynb #fb4d493a
+# %% ../nbs/00a_sample.ipynb #3b5b8fae
 def sentences(
     scene: Scene,
     rng: np.random.Generator, # moved on
@@ -481,7 +412,7 @@ def sentences(
         f"{where.strip() or 'here'} {a} {pick(rng, 'is|sits|can be seen')} {how} {b}",
     ]
 
-# %% ../nbs/00a_sample.ipynb #7e62b7f1
+# %% ../nbs/00a_sample.ipynb #d7d1f7b9
 def describe(
     scene: Scene,
     rng: np.random.Generator, # moved on
@@ -500,7 +431,7 @@ def fixed_normal(
     "Normal random numbers that are always the same; PyTorch's global generator is not touched."
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
-# %% ../nbs/00a_sample.ipynb #a4020a7b
+# %% ../nbs/00a_sample.ipynb #630bdd44
 def grams(
     caption: str, # any text
 ) -> tuple[list[int], list[float]]: # buckets, at least one, and their weights
@@ -509,13 +440,13 @@ def grams(
     pairs = [f"{a} {b}" for a, b in zip(words, words[1:])]
     return [zlib.crc32(gram.encode()) % BUCKETS for gram in words + pairs], [1.]*len(words) + [.5]*len(pairs)
 
-# %% ../nbs/00a_sample.ipynb #a92d8155
+# %% ../nbs/00a_sample.ipynb #8fd33f51
 @cache
 def text_weights() -> tuple[torch.Tensor, torch.Tensor]: # (BUCKETS, TEXT_DIMS) float32, (TEXT_DIMS, TEXT_DIMS) float64
     "The fixed weights of the text encoder."
     return fixed_normal(1, BUCKETS, TEXT_DIMS), fixed_normal(2, TEXT_DIMS, TEXT_DIMS).double()/TEXT_DIMS**.5
 
-# %% ../nbs/00a_sample.ipynb #db57b273
+# %% ../nbs/00a_sample.ipynb #a2066294
 def gram_sums(
     captions: list[str], # (n,), at least one
 ) -> torch.Tensor: # (n, TEXT_DIMS) float64
@@ -527,7 +458,7 @@ def gram_sums(
     each = torch.tensor(sum(weights, []), dtype=torch.float64)
     return F.embedding_bag(place, vectors, starts, mode="sum", per_sample_weights=each)
 
-# %% ../nbs/00a_sample.ipynb #98ea3ea2
+# %% ../nbs/00a_sample.ipynb #c83ce09f
 def encode_text(
     captions: Sequence[str], # (n,)
     block: int = 1024,       # captions at a time
@@ -540,7 +471,7 @@ def encode_text(
     return torch.cat(latents).half().float().numpy()
 
 # %% ../nbs/00a_sample.ipynb #0bb20ab5
-SPREAD = .15               # how far a pixel may be from a colour and still count as it, RGB in 0..1
+SPREAD = .15               # how far a pixel may be from a colour and still match it, RGB in 0..1
 STRENGTHS = .5, 1., 2., 3. # a pattern is counted above each of these
 SCALES = .26, .37, 1.53    # of the three views: patterns count most
 
@@ -553,7 +484,7 @@ def image_weights() -> tuple[torch.Tensor, torch.Tensor]: # (16, 3), (308, 16, 5
     patterns -= patterns.mean((2, 3), keepdim=True)
     return torch.cat([palette, others]), 4*F.normalize(patterns.flatten(1)).view_as(patterns)
 
-# %% ../nbs/00a_sample.ipynb #22dad802
+# %% ../nbs/00a_sample.ipynb #43964c40
 def colour_maps(
     pixels: torch.Tensor, # (n, 3, h, w) float32 in 0..1
 ) -> torch.Tensor: # (n, 16, h, w) in 0..1
@@ -563,7 +494,7 @@ def colour_maps(
     distance = square - 2*F.conv2d(pixels, colours[:, :, None, None]) + colours.square().sum(1)[:, None, None]
     return torch.exp(-distance.clamp(min=0)/SPREAD**2)
 
-# %% ../nbs/00a_sample.ipynb #133ca83b
+# %% ../nbs/00a_sample.ipynb #d04f7af3
 def views(
     pixels: torch.Tensor, # (n, 3, SIDE, SIDE) float32 in 0..1
 ) -> list[torch.Tensor]: # (n, 256) where each colour is, (n, 48) coarse pixels, (n, 1232) patterns; none negative
@@ -574,7 +505,7 @@ def views(
     found = torch.cat([(found - strength).clamp_(min=0).mean((2, 3)) for strength in STRENGTHS], 1)
     return [F.adaptive_avg_pool2d(maps, 4).flatten(1).sqrt(), F.adaptive_avg_pool2d(small, 4).flatten(1), found.sqrt()]
 
-# %% ../nbs/00a_sample.ipynb #cf5371e4
+# %% ../nbs/00a_sample.ipynb #182bee2f
 def encode_images(
     pictures: np.ndarray | list[Image.Image], # (n, SIDE, SIDE, 3) uint8, or images of any size
     block: int = 64,                          # pictures at a time
@@ -596,7 +527,7 @@ def wrong_captions(
     wrong: float,       # part of the captions, at most 1/captions_each
     seed: int,          # of the choice
 ) -> tuple[np.ndarray, np.ndarray]: # rows (W,) of captions, and the image (W,) each is given to; W is never 1
-    "Choose captions of different pictures and give each to the next one's picture; raises `InputError` for a `wrong` too large."
+    "Choose captions of different pictures and give each to the next one's picture; raises `InputError`."
     count = round(wrong*scenes*captions_each)
     if not 0 <= count <= scenes:
         raise InputError("make_sample", "wrong", f"{wrong:g} of {scenes*captions_each} captions",
@@ -605,7 +536,7 @@ def wrong_captions(
     images = rng.permutation(scenes)[:max(2, count) if count and scenes > 1 else 0]
     return images*captions_each + rng.integers(captions_each, size=len(images)), np.roll(images, 1)
 
-# %% ../nbs/00a_sample.ipynb #8c696ede
+# %% ../nbs/00a_sample.ipynb #12052aae
 def draw_set(
     folder: Path,       # where the pictures go, as Images/*.png
     part: int,          # 0 for train, 1 for test; each has its own random numbers
@@ -613,7 +544,7 @@ def draw_set(
     captions_each: int, # captions a scene
     seed: int,          # of all
     bar: tqdm,          # moved on by one a scene
-) -> tuple[np.ndarray, list[str], np.ndarray]: # pictures (count, SIDE, SIDE, 3) uint8, captions by scene, names (count,)
+) -> tuple[np.ndarray, list[str], np.ndarray]: # pictures (count, SIDE, SIDE, 3), captions by scene, names (count,)
     "Draw, caption and save scenes."
     (folder/"Images").mkdir(parents=True)
     pictures, captions, names = np.empty((count, SIDE, SIDE, 3), np.uint8), [], []
@@ -638,7 +569,7 @@ def write_table(
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
 
-# %% ../nbs/00a_sample.ipynb #39fccd91
+# %% ../nbs/00a_sample.ipynb #a895039f
 def write_train(
     folder: Path,                           # gets train.npz, captions.txt, Images/ and answers/wrong.csv
     pictures: np.ndarray,                   # (M, SIDE, SIDE, 3) uint8
@@ -657,7 +588,7 @@ def write_train(
     write_table(folder/"answers"/"wrong.csv", ["id", "image", "true_image"],
                 zip(ids[wrong], names[image_of[wrong]], names[own[wrong]]))
 
-# %% ../nbs/00a_sample.ipynb #961470b6
+# %% ../nbs/00a_sample.ipynb #bea0f35f
 def write_test(
     folder: Path,         # gets test.clean.npz and answers/test.answers.npz
     pictures: np.ndarray, # (Q, SIDE, SIDE, 3) uint8
@@ -683,12 +614,13 @@ def make_sample(
     seed: int = 0,          # of scenes and captions; the encoders are always the same
     progress: bool = True,  # show a bar on stdout
 ) -> Path: # the folder
-    "Build the sample in the competition's format, the same bytes every time; raises `InputError` for a `wrong` too large."
+    "Build the sample in the competition's format, the same bytes every time; `InputError` if `wrong` is too large."
     folder = Path(folder)
     if folder.exists():
         return folder
     swapped = wrong_captions(scenes, captions_each, wrong, seed)
-    bar = tqdm(total=scenes+test_scenes, desc="drawing the sample", unit=" scenes", file=sys.stdout, disable=not progress)
+    total = scenes + test_scenes
+    bar = tqdm(total=total, desc="drawing the sample", unit=" scenes", file=sys.stdout, disable=not progress)
     with bar, atomic_folder(folder) as temporary:
         train = draw_set(temporary, 0, scenes, captions_each, seed, bar)
         test = draw_set(temporary/"answers", 1, test_scenes, 1, seed, bar)
@@ -711,7 +643,7 @@ def sample_source(
             shutil.rmtree(stale, ignore_errors=True)
     return look_in(folder, "the built-in sample")
 
-# %% ../nbs/00a_sample.ipynb #8ed0fb5e
+# %% ../nbs/00a_sample.ipynb #4d8baac9
 def toy(
     images: int = 60,   # images
     each: int = 2,      # captions an image
