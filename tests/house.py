@@ -34,8 +34,9 @@ class House:
     "The files of one state of the project, read once."
     def __init__(self, root: Path):
         self.root = root
-        self.modules = {p.name: p.read_text("utf-8") for p in sorted(root.glob("latentkit/*.py")) if p.name != "_modidx.py"}
+        modules = [path for path in sorted(root.glob("latentkit/*.py")) if path.name != "_modidx.py"]
         scripts = [*sorted(root.glob("bench/*.py")), *sorted(root.glob("tests/*.py"))]
+        self.modules = {p.name: p.read_text("utf-8") for p in modules}
         self.scripts = {f"{p.parent.name}/{p.name}": p.read_text("utf-8") for p in scripts}
         self.notebooks = {p.name: json.loads(p.read_text("utf-8"))["cells"] for p in sorted(root.glob("nbs/*.ipynb"))}
 
@@ -75,9 +76,9 @@ def blocks(node: ast.AST) -> Iterator[list[ast.stmt]]:
             yield value
 
 def shared_lines(source: str) -> list[int]:
-    """Lines on which something stands before a statement: a `;`, or the colon of what it belongs to.
+    """Lines on which a statement follows a `;`, or the colon of what it belongs to.
 
-    A lone `return`, `raise`, `continue` or `break` may follow a colon; not so in a function, whose body has its own lines.
+    A lone `return`, `raise`, `continue` or `break` may follow a colon, unless it is a function's body.
     """
     lines, found = [line.encode() for line in source.splitlines()], []
     short = ast.Return, ast.Raise, ast.Continue, ast.Break
@@ -92,8 +93,8 @@ def complex_functions(house: House) -> list[str]:
     "Functions of the package, the benches and the tests that ruff finds too complex."
     folders = [folder for folder in ("latentkit", "bench", "tests") if (house.root/folder).is_dir()]
     limit = f"lint.mccabe.max-complexity={COMPLEXITY}"
-    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "C901", "--config", limit, "--output-format", "json"]
-    done = subprocess.run([*command, *folders], cwd=house.root, capture_output=True, text=True)
+    check = ["check", "--isolated", "--select", "C901", "--config", limit, "--output-format", "json", *folders]
+    done = subprocess.run([sys.executable, "-m", "ruff", *check], cwd=house.root, capture_output=True, text=True)
     if done.returncode > 1: raise SystemExit(done.stderr)
     found = [(Path(f["filename"]).name, f["location"]["row"], f["message"]) for f in json.loads(done.stdout)]
     return [f"{name}, line {row}: {message}" for name, row, message in found]
@@ -115,7 +116,7 @@ def plain(markdown: str) -> str:
 
 def sentences(markdown: str) -> Iterator[str]:
     "Sentences; a paragraph and a list's item end one, whatever they end with."
-    for paragraph in re.split(r"(?:\n\s*)+(?:[-*+>]|\d+\.)\s|\n\s*\n", "\n" + plain(markdown)):
+    for paragraph in re.split(r"\n\s*(?:[-*+>]|\d+\.)\s|\n\s*\n", "\n" + plain(markdown)):
         for sentence in re.split(r"(?<=[.!?])[\"')\]*_]*\s+(?=[A-Z0-9\"'(\[*_])", paragraph):
             if len(words(sentence)) > 1:
                 yield " ".join(sentence.split())
@@ -142,7 +143,8 @@ def measure(house: House) -> tuple[dict[str, float], dict[str, list[str]]]:
         "exported cells: over 20 lines": [f"{name}: {n} lines" for name, n in cells.items() if n > 20],
         "exported cells: over 40 lines": [f"{name}: {n} lines" for name, n in cells.items() if n > 40],
         "lines over 120 columns": wide_lines(house),
-        "statements that share a line": [f"{name}, line {n}" for name, s in house.sources().items() for n in shared_lines(s)],
+        "statements that share a line": [f"{name}, line {n}" for name, source in house.sources().items()
+                                         for n in shared_lines(source)],
         "functions over complexity 10": complex_functions(house),
         "notebooks: over 300 KB": [f"nbs/{name}: {size:.0f} KB" for name, size in sizes.items() if size > 300],
         "pictures that nothing shows": unseen_pictures(house),
@@ -188,8 +190,8 @@ def missed(figures: dict[str, float]) -> list[str]:
     return [name for name, most in TARGETS.items() if figures[name] > most]
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Print the figures of the project's code and prose, and check the targets.")
-    parser.add_argument("--at", metavar="REV", nargs="*", default=[], help="other commits to put beside the working tree")
+    parser = argparse.ArgumentParser(description="Print figures of the code and the prose, and check the targets.")
+    parser.add_argument("--at", metavar="REV", nargs="*", default=[], help="commits to put beside the working tree")
     parser.add_argument("--sentences", action="store_true", help="list the sentences over 25 words")
     options = parser.parse_args()
     figures, places = measure(House(ROOT))
@@ -197,7 +199,8 @@ def main() -> int:
     for name in missed(figures):
         print(f"\nToo many: {name} ({figures[name]:,g}; at most {TARGETS[name]:,})")
         print("\n".join("    " + place for place in places.get(name, [])))
-    if options.sentences: print("\n" + "\n".join(places["prose: sentences over 25 words"]))
+    if options.sentences:
+        print("\n" + "\n".join(places["prose: sentences over 25 words"]))
     return int(bool(missed(figures)))
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 "The final notebook under papermill: it trains what is missing, then loads what is there."
 from pathlib import Path
+from subprocess import CompletedProcess
 
 from project import BIN, run
 
@@ -8,10 +9,10 @@ CHECKPOINTS = {"final_latent_mapper.pth", "final_latent_mapper.csv", "rmlpa_best
 SUBMISSION = {"val_A-mlp.npz", "gallery_data.npz", "submission_A-rmlpa.csv", "submission_A-rmlpa.npz",
               "submission_ensemble_simplex.csv"}
 
-def final(out: Path, retrain: str):
+def final(out: Path, retrain: str) -> CompletedProcess:
     "The finished run of the notebook."
-    flags = FLAGS.format(out=out, retrain=retrain)
-    return run(BIN/"papermill", "nbs/05_final.ipynb", out/"final.ipynb", "-k", "python3", "--no-progress-bar", "-y", flags)
+    options = "-k", "python3", "--no-progress-bar", "-y", FLAGS.format(out=out, retrain=retrain)
+    return run(BIN/"papermill", "nbs/05_final.ipynb", out/"final.ipynb", *options)
 
 def submissions(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (out/"submission").glob("*_*.*")}

@@ -21,5 +21,6 @@ def test_only_a_jump_follows_a_colon():
     assert shared_lines("def f(x): return x\nclass A: b = 1\na = 1; b = 2\n") == [1, 2, 3]
 
 def test_sentences_are_prose_alone():
-    text = "# Title\n\nOne thing, e.g. `a.b`. *Two* things\n\n| a | b |\n\n- an item\n- [a link](x.y) more\n\n```\ncode. Here\n```"
+    text = ("# Title\n\nOne thing, e.g. `a.b`. *Two* things\n\n| a | b |\n\n- an item\n- [a link](x.y) more\n\n"
+            "```\ncode. Here\n```")
     assert list(sentences(text)) == ["One thing, e.g Code.", "*Two* things", "an item", "a link more"]

@@ -7,7 +7,8 @@ from project import run
 OLD = '#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1 && exit; exit 1\n'
 BARE = '#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac; exec {python} "$@"\n'
 
-@pytest.mark.parametrize("script, sentence", [(OLD, "needs Python 3.10 or newer"), (BARE, "lacks venv")], ids=["old", "bare"])
+@pytest.mark.parametrize(
+    "script, sentence", [(OLD, "needs Python 3.10 or newer"), (BARE, "lacks venv")], ids=["old", "bare"])
 def test_unfit_python_is_named(script, sentence, copy, tmp_path):
     python = tmp_path/"python"
     python.write_text(script.format(python=sys.executable))
