@@ -106,7 +106,7 @@ def test_final_page_shows_results_first_and_loads_nothing(runs):
     assert re.search(r"<h2>(.+?)</h2>", page)[1] == "Results"
     assert "<script" not in page and not re.search(r"""(src|href)=["']?(https?:)?//|url\(|@import""", page)
     assert not re.search("input_area|jp-CodeCell|load_or_fit|<h2>Flags", page)
-    assert len(re.findall(r"\[1/1\] ridge", page)) == 1 and "loaded" not in page
+    assert len(re.findall(r"\[1/1\] ridge", page)) == 1 and "ridge: loaded" not in page
 
 def test_error_in_the_notebook_is_told_in_one_paragraph(tmp_path):
     done = latentkit("run", "--recipes", "ridge", "--retrain", "false", "--out", str(tmp_path))
