@@ -1,60 +1,35 @@
 # Two commands set everything up on a fresh machine: `make run` and `make test`.
 PYTHON  ?= python3
-DATA    ?=
 OUT     ?= .
-RETRAIN ?= auto
-EPOCHS  ?= null
-RECIPES ?=
-BLENDS  ?= $(if $(RECIPES),none)
-MINUTES ?= 5
-RECIPE  ?= D-wide
-TRIALS  ?= 50
-METHOD  ?= random
-SPACE   ?=
-SEEDS   ?= 0 1 2 3 4 5
-PORT    ?= 8866
 
 SHELL := bash
-
 BIN   := .venv/bin
 READY := .venv/installed
 
-comma := ,
-empty :=
-space := $(empty) $(empty)
-list   = [$(subst $(space),$(comma) ,$(strip $(1)))]
-NAMES := $(if $(RECIPES),$(call list,$(RECIPES)))
-MIXED := $(if $(BLENDS),$(call list,$(filter-out none,$(BLENDS))))
+# A variable becomes the command's flag of the same name; the command checks it, and calls it by the variable's name.
+LATENTKIT := LATENTKIT_MAKE=1 $(BIN)/python -m latentkit
+value = $(if $($(1)),--$(2) "$($(1))")
+names = $(if $($(1)),--$(2) $($(1)))
+ALL  := $(call value,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
 .PHONY: run compare inspect search seeds test lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
 run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"]
-	@mkdir -p "$(OUT)/submission" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }
-	@echo "Running nbs/05_final.ipynb; open $(OUT)/submission/final.html when it is done."
-	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/05_final.ipynb "$(OUT)/submission/final.ipynb" -k python3 --no-progress-bar --log-output \
-		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", RETRAIN: $(RETRAIN), EPOCHS: $(EPOCHS)$(if $(NAMES),$(comma) RECIPES: $(NAMES))$(if $(MIXED),$(comma) BLENDS: $(MIXED))}' \
-		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
-	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/submission/final.ipynb"
-	@echo "Done: $(OUT)/submission/final.html and report.html show it all; the submissions are $(OUT)/submission/submission_*.csv"
+	@$(LATENTKIT) run $(ALL) $(call value,RETRAIN,retrain) $(call value,EPOCHS,epochs) $(call names,RECIPES,recipes) $(call names,BLENDS,blends)
 
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
-	@mkdir -p "$(OUT)/compare" || { echo "OUT=$(OUT) cannot be written: choose another folder, or change its permissions."; exit 1; }
-	@set -o pipefail; TQDM_MININTERVAL=5 $(BIN)/papermill nbs/04b_compare.ipynb "$(OUT)/compare/compare.ipynb" -k python3 --no-progress-bar --log-output \
-		-y '{DATA_DIR: $(if $(DATA),"$(DATA)",null), OUT_DIR: "$(OUT)", MINUTES: $(MINUTES)$(if $(NAMES),$(comma) RECIPES: $(NAMES))}' \
-		2>&1 | grep --line-buffered -vE '^(Executing Cell|Ending Cell|.*IPKernelApp|<Figure|$$)'
-	@$(BIN)/jupyter nbconvert --to html --log-level ERROR "$(OUT)/compare/compare.ipynb"
-	@echo "Done: open $(OUT)/compare/compare.html; the table is $(OUT)/compare/compare.csv"
+	@$(LATENTKIT) compare $(ALL) $(call value,MINUTES,minutes) $(call names,RECIPES,recipes)
 
 inspect: $(READY) ## see what captions retrieve, in the browser, on what the last run has left: make inspect [DATA=folder] [OUT=folder] [PORT=8866]
-	@$(BIN)/python -m latentkit.inspect_ui --out "$(OUT)" $(if $(DATA),--data "$(DATA)") --port $(PORT)
+	@$(LATENTKIT) inspect $(ALL) $(call value,PORT,port)
 
-search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(BIN)/python -m latentkit.search "$(RECIPE)" $(if $(SPACE),--space $(SPACE)) --trials $(TRIALS) --method $(METHOD) $(if $(DATA),--data "$(DATA)") --out "$(OUT)/search" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
+search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [SPACE=D|optimiser] [DATA=folder] [OUT=folder] [EPOCHS=n]
+	@$(LATENTKIT) search $(ALL) $(call value,RECIPE,recipe) $(call value,SPACE,space) $(call value,TRIALS,trials) $(call value,METHOD,method) $(call value,EPOCHS,epochs)
 
 seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(BIN)/python -m latentkit.seeds $(if $(TEAM_D),--team-d,"$(RECIPE)" --seeds $(SEEDS)) $(if $(DATA),--data "$(DATA)") --out "$(OUT)" $(if $(filter-out null,$(EPOCHS)),--epochs $(EPOCHS))
+	@$(LATENTKIT) seeds $(ALL) $(call value,RECIPE,recipe) $(call names,SEEDS,seeds) $(if $(TEAM_D),--team-d) $(call value,EPOCHS,epochs)
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 tests

@@ -1,0 +1,114 @@
+"The console command: a wrong flag ends in one paragraph before anything starts, and a run tells what it does."
+import os
+import re
+import socket
+import sys
+
+import pytest
+from project import ROOT, run
+
+HEAVY = ["torch", "pandas", "sklearn", "papermill", "optuna", "voila"]
+LATENTKIT = sys.executable, "-m", "latentkit"
+
+def latentkit(*words: str, **options):
+    "The finished command."
+    return run(*LATENTKIT, *words, **options)
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    "Names of folders and ports for the wrong flags, as `str.format` takes them."
+    folder = tmp_path_factory.mktemp("places")
+    (folder/"empty").mkdir()
+    (folder/"flickr8k").mkdir()
+    (folder/"a_file").write_text("not a folder")
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        yield {"tmp": str(folder), "port": busy.getsockname()[1]}
+
+WRONG = [ # command line, the user's value, what to do
+    ("run --recipes ridge A-mpl", "'A-mpl'", 'Did you mean "A-mlp"?'),
+    ("run --recipes ridge --blends bset", "'bset'", 'Did you mean "best"?'),
+    ("run --data {tmp}/flikr8k", "{tmp}/flikr8k", 'Did you mean "flickr8k"?'),
+    ("run --data {tmp}/nowhere-near", "no such folder", "Check the path"),
+    ("run --data {tmp}/empty", "{tmp}/empty', a folder without train.npz", "Choose the folder"),
+    ("run --epochs abc", "'abc'", "a whole number of at least 1"),
+    ("run --epochs 0", "'0'", "a whole number of at least 1"),
+    ("seeds --epochs -2", "'-2'", "a whole number of at least 1"),
+    ("run --retrain maybe", "'maybe'", "one of auto, true, false"),
+    ("run --out {tmp}/a_file", "{tmp}/a_file", "Choose another"),
+    ("run --notebook {tmp}/none.ipynb", "{tmp}/none.ipynb", "Say where it is"),
+    ("compare --minutes 0", "'0'", "a number of at least"),
+    ("compare --device cudda", "'cudda'", 'Did you mean "cuda"?'),
+    ("search --space optimizer", "'optimizer'", 'Did you mean "optimiser"?'),
+    ("search --method tree", "'tree'", "one of random, tpe"),
+    ("search --recipe ridge --out {tmp}/search", "'ridge', a closed form", "Choose another, such as D-wide."),
+    ("seeds --seeds 0 one", "'one'", "a whole number of at least 0"),
+    ("inspect --out {tmp}/empty", "{tmp}/empty", "Run `latentkit run` first"),
+    ("inspect --port {port}", "{port}", "Choose another, such as"),
+    ("inspect --port eight", "'eight'", "a whole number from 1 to 65535"),
+    ("run --epoch 3", "--epoch 3", 'Did you mean "--epochs"?'),
+    ("sedes", "'sedes'", 'Did you mean "seeds"?'),
+]
+
+@pytest.mark.parametrize("line, value, remedy", WRONG, ids=[line for line, _, _ in WRONG])
+def test_wrong_flag_is_told_in_one_paragraph(line, value, remedy, places):
+    done = latentkit(*line.format(**places).split())
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert value.format(**places) in done.stderr and remedy.format(**places) in done.stderr
+
+def test_errors_speak_make_under_make(places):
+    options = dict(env=os.environ | {"LATENTKIT_MAKE": "1"})
+    assert latentkit("run", "--data", "nowhere", **options).stderr.startswith("make run: DATA: found 'nowhere'")
+    assert "Run `make run` first" in latentkit("inspect", "--out", f"{places['tmp']}/empty", **options).stderr
+
+def test_debug_shows_the_traceback():
+    assert "Traceback" in latentkit("run", "--epochs", "abc", "--debug").stderr
+
+@pytest.mark.parametrize("line", ["run --recipes A-mpl", "search --recipe ridge", "inspect --out nowhere"])
+def test_checks_import_nothing_heavy(line, tmp_path):
+    code = (f"import sys; from latentkit.commands import main; main({line.split()}); "
+            f"sys.exit(str([name for name in {HEAVY} if name in sys.modules]))")
+    done = run(sys.executable, "-c", code, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert done.stderr.endswith("[]\n"), done.stderr
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    "Its folder, and the same run twice: it trains, then it loads."
+    out = tmp_path_factory.mktemp("run")
+    line = "run", "--recipes", "ridge", "--out", str(out)
+    first, second = [latentkit(*line, env=os.environ | {"COLUMNS": width}) for width in ("50", "120")]
+    return out, first, second
+
+def test_run_tells_a_line_a_step(runs):
+    _, first, second = runs
+    for done in first, second:
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert re.search(r"^\[1/1\] ridge \.\.\. \d+ s, MRR 0\.\d{3}$", done.stdout, re.M), done.stdout
+        assert "\r" not in done.stdout and "\x1b" not in done.stdout and not done.stderr
+
+def test_run_ends_with_a_table_and_what_to_submit(runs):
+    out, first, second = runs
+    for done, width in (first, 50), (second, 120):
+        *_, header, row, empty, last = done.stdout.splitlines()
+        assert header.split()[:2] == ["name", "MRR"] and row.split()[0] == "ridge" and not empty
+        assert len(header) == len(row) <= width
+        assert last.startswith(f"Submit {out}/submission/submission_ridge.csv; see {out}/submission/final.html and")
+    assert len(second.stdout.splitlines()[-4]) > 50
+    assert first.stdout.splitlines()[-3].split()[1] == second.stdout.splitlines()[-3].split()[1]
+
+def test_final_page_shows_results_first_and_loads_nothing(runs):
+    submission = runs[0]/"submission"
+    names = {path.name for path in submission.iterdir()}
+    assert {"final.ipynb", "final.html", "report.html", "results.csv", "submission_ridge.csv"} <= names
+    page = (submission/"final.html").read_text("utf-8")
+    assert re.search(r"<h2>(.+?)</h2>", page)[1] == "Results"
+    assert "<script" not in page and not re.search(r"""(src|href)=["']?(https?:)?//|url\(|@import""", page)
+    assert not re.search("input_area|jp-CodeCell|load_or_fit|<h2>Flags", page)
+    assert len(re.findall(r"\[1/1\] ridge", page)) == 1 and "ridge: loaded" not in page
+
+def test_error_in_the_notebook_is_told_in_one_paragraph(tmp_path):
+    done = latentkit("run", "--recipes", "ridge", "--retrain", "false", "--out", str(tmp_path))
+    assert done.returncode == 2 and "ridge_best_model.pth: found no such checkpoint" in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stdout + done.stderr
