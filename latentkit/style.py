@@ -7,7 +7,7 @@ __all__ = ['PALETTE', 'RIGHT', 'GREY', 'TEMPLATES', 'ENVIRONMENT', 'LONG', 'STYL
            'axes_for', 'picture', 'data_url', 'thumbnail', 'compiled', 'render', 'cell_text', 'column_css',
            'table_html', 'figure_html', 'picture_html', 'page_html', 'part_html']
 
-# %% ../nbs/00e_style.ipynb #6656c492
+# %% ../nbs/00e_style.ipynb #2fa92650
 import base64
 import io
 import textwrap
@@ -26,19 +26,19 @@ from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from PIL import Image, ImageDraw
 
-# %% ../nbs/00e_style.ipynb #697af853
+# %% ../nbs/00e_style.ipynb #b567aab7
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"] # Okabe and Ito 2008
 RIGHT = "#009E73" # the true image
 GREY = "#8c8c8c"  # what is only context
 
-# %% ../nbs/00e_style.ipynb #79df3557
+# %% ../nbs/00e_style.ipynb #9a7b0713
 def style_of(
     k: int, # which model, from 0
 ) -> dict: # matplotlib's colour and line style
     "Colour and line style of a model: eight colours, then the same ones dashed, then dotted."
     return {"color": PALETTE[k % len(PALETTE)], "linestyle": ["-", "--", ":"][k//len(PALETTE) % 3]}
 
-# %% ../nbs/00e_style.ipynb #941ee975
+# %% ../nbs/00e_style.ipynb #04b5290c
 def axes_for(
     columns: int,     # axes side by side
     width=4.6,        # inches each
@@ -51,7 +51,7 @@ def axes_for(
         ax.set_prop_cycle(color=PALETTE)
     return figure, grid[0]
 
-# %% ../nbs/00e_style.ipynb #cfbe83df
+# %% ../nbs/00e_style.ipynb #479254fc
 def picture(
     folder: str | Path | None, # of pictures
     name: str,                 # an image's name, perhaps with another folder in front, or without its ending
@@ -69,7 +69,7 @@ def picture(
     ImageDraw.Draw(card).multiline_text((4, size//3), "\n".join(textwrap.wrap(str(name), 14)), fill="#555555")
     return card
 
-# %% ../nbs/00e_style.ipynb #dcbc26ff
+# %% ../nbs/00e_style.ipynb #2e2cfdc5
 def data_url(
     kind: str,                           # "png" or "jpeg"
     save: Callable[[io.BytesIO], object], # writes such a file to the stream that it is given
@@ -79,7 +79,7 @@ def data_url(
     save(stream)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
 
-# %% ../nbs/00e_style.ipynb #87261c19
+# %% ../nbs/00e_style.ipynb #9861b731
 @lru_cache(maxsize=4096)
 def thumbnail(
     folder: str | Path | None, # of pictures
@@ -92,7 +92,7 @@ def thumbnail(
     image.thumbnail((side, side))
     return data_url("jpeg", lambda stream: image.save(stream, "JPEG", quality=quality))
 
-# %% ../nbs/00e_style.ipynb #71f2a744
+# %% ../nbs/00e_style.ipynb #4451127a
 TEMPLATES = {
     "table": '<div class="wide">{{ table }}</div>',
     "figure": '<figure class="plot"><img alt="{{ caption }}" src="{{ source }}">'
@@ -115,7 +115,7 @@ TEMPLATES = {
 """,
 }
 
-# %% ../nbs/00e_style.ipynb #a94222e6
+# %% ../nbs/00e_style.ipynb #9eb3b68c
 ENVIRONMENT = Environment(
     loader=DictLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -125,7 +125,7 @@ def compiled(template: str) -> Template:
     is_text = "<" in template or "{" in template
     return ENVIRONMENT.from_string(template) if is_text else ENVIRONMENT.get_template(template)
 
-# %% ../nbs/00e_style.ipynb #dc63f996
+# %% ../nbs/00e_style.ipynb #7dc53f21
 def render(
     template: str, # a name in `TEMPLATES`, or the text of a template
     **values,      # what the template names; plain text is escaped, `Markup` is not
@@ -133,7 +133,7 @@ def render(
     "HTML from a template; raises jinja2's `UndefinedError` for a value that is missing."
     return Markup(compiled(template).render(values))
 
-# %% ../nbs/00e_style.ipynb #5ef2e8d0
+# %% ../nbs/00e_style.ipynb #099549e3
 def cell_text(
     value: object,            # of a cell
     digits: int | None = 3,   # after the decimal point; None: as many as the number needs
@@ -145,7 +145,7 @@ def cell_text(
         return f"{value:,}"
     return f"{value:,.10g}" if digits is None else f"{value:,.{digits}f}"
 
-# %% ../nbs/00e_style.ipynb #3a5bac1e
+# %% ../nbs/00e_style.ipynb #4767905a
 LONG = 40 # characters; a column with longer texts may break its lines
 
 def column_css(
@@ -157,7 +157,7 @@ def column_css(
     long = max(len(Markup(text).striptags()) for text in column.map(escape)) > LONG
     return "text-align: left" + "; white-space: normal; min-width: 14rem"*long
 
-# %% ../nbs/00e_style.ipynb #46cb6c60
+# %% ../nbs/00e_style.ipynb #2a2d9b49
 def table_html(
     table: pd.DataFrame,         # a RangeIndex, mere row numbers, is left out
     digits: dict | None = None,  # column -> digits after the decimal point, where not 3; None: as many as it needs
@@ -165,6 +165,8 @@ def table_html(
     "A table as HTML, or nothing if it has no rows; a dash stands for a missing value, `Markup` cells stay HTML."
     if not len(table):
         return Markup()
+    if table.index.nlevels == 1: # its name goes beside the headings, not into a row of its own
+        table = table.rename_axis(columns=table.index.name).rename_axis(index=None)
     def text_with(places):
         return lambda value: cell_text(value, places)
     styler = table.style.format({c: text_with((digits or {}).get(c, 3)) for c in table}, na_rep="–")
@@ -176,7 +178,7 @@ def table_html(
         styler.hide(axis="index")
     return render("table", table=Markup(styler.to_html()))
 
-# %% ../nbs/00e_style.ipynb #c71e4099
+# %% ../nbs/00e_style.ipynb #ceb8f39b
 def figure_html(
     figure: Figure, # closed afterwards
     caption: str,
@@ -186,7 +188,7 @@ def figure_html(
     plt.close(figure)
     return render("figure", source=source, caption=caption)
 
-# %% ../nbs/00e_style.ipynb #98fdd344
+# %% ../nbs/00e_style.ipynb #d85beb8a
 def picture_html(
     folder: str | Path | None, # of pictures
     name: str,                 # of the image
@@ -200,7 +202,7 @@ def picture_html(
     source = thumbnail(folder, name, size)
     return render("picture", name=name, note=note, framed=true, source=source, hint=name if hint is None else hint)
 
-# %% ../nbs/00e_style.ipynb #c101e733
+# %% ../nbs/00e_style.ipynb #e90eb98e
 STYLE = """
 .lk { --ink: var(--jp-ui-font-color1, #1c1f23); --soft: var(--jp-ui-font-color2, #5b6169);
   --line: rgba(128, 128, 128, .28); --blue: #0072B2; --red: #D55E00; --true: #009E73;
@@ -214,7 +216,8 @@ STYLE = """
 .lk th, .lk td { padding: .36em .8em .36em 0; border: 0; border-bottom: 1px solid var(--line); vertical-align: top;
   text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 .lk thead th { color: var(--soft); font-weight: 500; vertical-align: bottom }
-.lk thead tr:last-child th { border-bottom: 1.5px solid var(--ink) } .lk thead tr:not(:last-child) th { border: 0 }
+.lk thead tr:last-child th { border-bottom: 1.5px solid var(--ink) }
+.lk thead tr:not(:last-child) th { border: 0; padding-bottom: 0 } .lk thead tr + tr th { padding-top: 0 }
 .lk tbody th { font-weight: 600 } .lk th.row_heading, .lk th.index_name { text-align: left }
 .lk td img { height: 44px; width: 44px; object-fit: cover; display: block; border-radius: 2px }
 .lk figure { margin: 0 } .lk .plot { margin: 1.2em 0 } .lk .plot img { width: 100%; height: auto }
@@ -226,7 +229,7 @@ STYLE = """
 .lk .strip { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.6em, 1fr)); gap: .8em; margin: .8em 0 }
 """
 
-# %% ../nbs/00e_style.ipynb #9bda9abf
+# %% ../nbs/00e_style.ipynb #5fa49d68
 PAGE_STYLE = """
 body.page { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 64rem;
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
@@ -259,7 +262,7 @@ body.page { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 64rem;
 }
 """
 
-# %% ../nbs/00e_style.ipynb #12eb62fd
+# %% ../nbs/00e_style.ipynb #664dc4f1
 APP_STYLE = """
 .lk.app { font-size: 14px; padding: 2px 4px 12px }
 .app h3 { font-size: 19px; line-height: 1.3; font-weight: 600; margin: 0 0 4px; overflow-wrap: anywhere }
@@ -278,7 +281,7 @@ APP_STYLE = """
 .app .mark { border: 1px solid var(--red); border-radius: 3px; padding: 0 6px; font-size: 12.5px }
 """
 
-# %% ../nbs/00e_style.ipynb #d1ca19bc
+# %% ../nbs/00e_style.ipynb #d3786b96
 def page_html(
     title: str,
     head: Markup,    # under the title
