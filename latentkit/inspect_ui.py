@@ -467,9 +467,9 @@ def text_page(
     own = seen.target[caption]
     ranks = {name: rank_of(similarity, own) for name, similarity in similarities.items()}
     moves = {name: change(seen.ranks[name][caption], rank) for name, rank in ranks.items()}
-    below = render("""<p><small>from: {{ caption }}</small></p><p>rank of its picture, changed by the edit:
-{% for name, move in moves.items() %}{{ name }} {{ move }}{{ ", " if not loop.last }}{% endfor %}</p>""",
-                   caption=seen.captions[caption], moves=moves)
+    said = Markup(", ").join(escape(name) + " " + move for name, move in moves.items())
+    below = render("""<p><small>from: {{ caption }}</small></p>
+<p>rank of its picture, changed by the edit: {{ said }}</p>""", caption=seen.captions[caption], said=said)
     head = render(TOP_OF_PAGE, picture=framed_picture(seen, own, "own picture", own=True), title=text, below=below)
     return head + retrieved(seen, similarities, k, own)
 
