@@ -113,7 +113,7 @@ def search_worst(browser, run, word):
     browser.find_element(By.CSS_SELECTOR, "input[placeholder^='search']").send_keys(word)
     found = [c for c in np.argsort(-ranks, kind="stable") if word in captions[c].lower()]
     worst = found[0]
-    wait(browser, lambda text: captions[worst] in text and f"rank {ranks[worst]:g}" in text, "the worst caption with it")
+    wait(browser, lambda text: captions[worst] in text and f"rank {ranks[worst]:g}" in text, "the worst with it")
     assert f"{len(found)} of 500 captions" in browser.find_element(By.TAG_NAME, "body").text
     return worst
 
