@@ -76,7 +76,7 @@ def make_model(
         raise unknown_name("model", "", name, MODELS)
     return MODELS[name](dx, dy, **options)
 
-# %% ../nbs/01_models.ipynb #d65c3fe9
+# %% ../nbs/01_models.ipynb #e35f8720
 def parameters(
     model: nn.Module,
 ) -> int:
@@ -117,7 +117,7 @@ class Moments:
         pairs = zip(self.sums(), other.sums())
         return Moments.of_sums([a + sign*b for a, b in pairs], self.count + sign*other.count)
 
-# %% ../nbs/01_models.ipynb #e4f726c5
+# %% ../nbs/01_models.ipynb #a19644d0
 def text_sums(
     text: torch.Tensor,     # (N, Dx)
     image_of: torch.Tensor, # (N,) int64
@@ -135,7 +135,7 @@ def text_sums(
         xx += x.T @ x
     return by_image.to(text.device), xx
 
-# %% ../nbs/01_models.ipynb #d59f1982
+# %% ../nbs/01_models.ipynb #9b8b4de9
 def as_it_is(x: torch.Tensor) -> torch.Tensor:
     "The latents, unchanged."
     return x
@@ -206,7 +206,7 @@ def components(
     vectors = torch.linalg.eigh(c)[1].flip(1)[:, :count]
     return vectors*vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
 
-# %% ../nbs/01_models.ipynb #18729758
+# %% ../nbs/01_models.ipynb #0be536e3
 class PCACosine(Affine, name="pca_cosine"):
     "Principal components of the wider side, matched with the narrower side as it stands (team C)."
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
@@ -226,7 +226,7 @@ def matrix_power(
     values, vectors = torch.linalg.eigh(c)
     return (vectors*(values.clamp(min=0) + eps)**power) @ vectors.T
 
-# %% ../nbs/01_models.ipynb #2e5ffb91
+# %% ../nbs/01_models.ipynb #f75ab820
 def procrustes(
     xy: torch.Tensor, # (Dx, Dy) cross-covariance
 ) -> torch.Tensor: # (Dx, Dy) with orthonormal rows or columns
@@ -234,7 +234,7 @@ def procrustes(
     u, _, vt = torch.linalg.svd(xy, full_matrices=False)
     return u @ vt
 
-# %% ../nbs/01_models.ipynb #d7bda46c
+# %% ../nbs/01_models.ipynb #f3b4e2d4
 class WhitenedProcrustes(Affine, name="whitened_procrustes"):
     "Whiten, rotate, recolour (teams C and E)."
     def __init__(self, dx: int, dy: int,
@@ -249,7 +249,7 @@ class WhitenedProcrustes(Affine, name="whitened_procrustes"):
         rotation = procrustes(white_x @ m.xy @ white_y)
         self.set(matrix_power(m.yy, .5, self.eps) @ rotation.T @ white_x, m.mean_x, m.mean_y)
 
-# %% ../nbs/01_models.ipynb #dfb050ca
+# %% ../nbs/01_models.ipynb #dec21236
 def evenly(
     rows: torch.Tensor, # (N, ...)
     most: int,
@@ -257,7 +257,7 @@ def evenly(
     "At most so many of the rows, evenly spaced."
     return rows[torch.linspace(0, len(rows) - 1, min(len(rows), most), device=rows.device).long()]
 
-# %% ../nbs/01_models.ipynb #42d19121
+# %% ../nbs/01_models.ipynb #4c092492
 def first_captions(
     image_of: torch.Tensor, # (N,) int64
 ) -> torch.Tensor: # (images that have a caption,) int64
@@ -266,7 +266,7 @@ def first_captions(
     new = torch.cat([torch.ones_like(rows[:1], dtype=torch.bool), image_of[rows].diff() != 0])
     return rows[new]
 
-# %% ../nbs/01_models.ipynb #f481b283
+# %% ../nbs/01_models.ipynb #5484235e
 def hub_levels(
     bank: torch.Tensor,  # (n, Dy) queries, one an image
     unit: torch.Tensor,  # (n, Dy) image latents of length 1, in the same order
@@ -311,7 +311,8 @@ class Eigenbasis:
         dtype: torch.dtype = torch.float64, # after the decompositions; float32 is enough to compare ridges
     ):
         (lx, vx), (ly, vy) = torch.linalg.eigh(m.xx), torch.linalg.eigh(m.yy) # in float32 it may not converge
-        self.lx, self.ly, self.vx, self.vy = lx.clamp(min=0).to(dtype), ly.clamp(min=0).to(dtype), vx.to(dtype), vy.to(dtype)
+        self.lx, self.ly = lx.clamp(min=0).to(dtype), ly.clamp(min=0).to(dtype)
+        self.vx, self.vy = vx.to(dtype), vy.to(dtype)
         self.cross, self.factored = self.vx.T @ m.xy.to(dtype) @ self.vy, None # the ridges whose `svd` is kept
 
     def core(self,
@@ -329,7 +330,7 @@ class Eigenbasis:
             middle = (u*s**power) @ vt
         return wx[:, None]*middle*wy
 
-# %% ../nbs/01_models.ipynb #5cb4e334
+# %% ../nbs/01_models.ipynb #deb6092d
 @dataclass
 class Fold:
     "Captions and images that are held out, in the eigenbases of all others."
@@ -344,7 +345,7 @@ class Fold:
         "Sum of the reciprocal ranks."
         return float((1/ranks_in(query @ self.y.T, self.target)).sum())
 
-# %% ../nbs/01_models.ipynb #2954b390
+# %% ../nbs/01_models.ipynb #25e066b2
 def held_out(
     others: Moments,        # of the captions outside the fold
     text: torch.Tensor,     # (n, Dx), the fold's captions
@@ -360,7 +361,7 @@ def held_out(
     x = (features(text[rows]) - others.mean_x.float()) @ basis.vx
     return Fold(basis, x, F.normalize(image[images[:most]]) @ basis.vy, target[rows])
 
-# %% ../nbs/01_models.ipynb #26a2355d
+# %% ../nbs/01_models.ipynb #a8a9d2c4
 def fold_rows(
     image_of: torch.Tensor, # (N,) int64
     images: int,            # M
@@ -374,7 +375,7 @@ def fold_rows(
                          "Give the ridges and the power, or fewer folds.")
     return rows
 
-# %% ../nbs/01_models.ipynb #82f00fe2
+# %% ../nbs/01_models.ipynb #d8768127
 RIDGES_X, RIDGES_Y, POWERS = (.01, .03, .1, .3, 1.), (.1, .3, 1., 3., 10.), (1., 1.25, 1.5, 2.)
 
 def best_ridges(
@@ -392,7 +393,7 @@ def best_ridges(
                 found[rx, ry] = found.get((rx, ry), 0.) + fold.score(left/(basis.ly + ry*basis.ly.mean()))
     return max(found, key=found.get)
 
-# %% ../nbs/01_models.ipynb #7094a348
+# %% ../nbs/01_models.ipynb #59da4802
 def best_power(
     folds: list,      # of `Fold`
     ridge_x: float,
@@ -439,7 +440,7 @@ class Canonical(Affine, name="canonical"):
         if self.with_offset:
             self.hubs.copy_(hub_offset(self, text, image, image_of))
 
-# %% ../nbs/01_models.ipynb #b2c4ca03
+# %% ../nbs/01_models.ipynb #fedf4034
 def choose_canonical(
     model: Canonical,
     text: torch.Tensor,     # (N, Dx)
@@ -478,11 +479,12 @@ class CanonicalRFF(Canonical, name="canonical_rff"):
         return torch.cat([x, math.sqrt(2/len(self.phase))*torch.cos(x @ self.frequency + self.phase)], 1)
 
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        distance, generator = torch.pdist(super().features(evenly(text, 1000))), torch.Generator().manual_seed(self.seed)
+        distance = torch.pdist(super().features(evenly(text, 1000)))
         if not (distance > 0).any():
             raise InputError("canonical_rff", "text", "captions that are all alike", "different ones",
                              "Check the text latents.")
         width = self.bandwidth*distance[distance > 0].median().cpu()
+        generator = torch.Generator().manual_seed(self.seed)
         self.frequency.copy_(torch.randn(self.frequency.shape, generator=generator)/width)
         self.phase.copy_(2*math.pi*torch.rand(self.phase.shape, generator=generator))
         super().start(text, image, image_of)

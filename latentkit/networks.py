@@ -26,7 +26,7 @@ def zero(layer: nn.Linear) -> nn.Linear:
     nn.init.zeros_(layer.bias)
     return layer
 
-# %% ../nbs/01c_networks.ipynb #d74fe3c8
+# %% ../nbs/01c_networks.ipynb #3cfde874
 PLAIN_CANONICAL = {"normalise": False, "power": 1., "offset": False} # makes `canonical` an affine map of its input
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ class Linear(Translator, name="linear"):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.map(x)
 
-# %% ../nbs/01c_networks.ipynb #598ff0a7
+# %% ../nbs/01c_networks.ipynb #b5d35dc1
 def random_bytes(
     shape: tuple,
 ) -> torch.Tensor: # int8, uniform, on the CPU
@@ -102,7 +102,7 @@ class KeptPositive(torch.autograd.Function):
     def backward(ctx, g):
         return torch.ops.aten.threshold_backward(g, ctx.saved_tensors[0], 0).mul_(ctx.scale), None, None, None
 
-# %% ../nbs/01c_networks.ipynb #447f759a
+# %% ../nbs/01c_networks.ipynb #dc767dd0
 class ReLUDropout(Dropout):
     "ReLU, then dropout, in place while training."
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -124,14 +124,14 @@ class Direction(torch.autograd.Function):
         y, length = ctx.saved_tensors
         return torch.addcmul(g, y, torch.linalg.vecdot(g, y)[:, None], value=-1).div_(length)
 
-# %% ../nbs/01c_networks.ipynb #c1c9b126
+# %% ../nbs/01c_networks.ipynb #4257fe02
 def direction(
     x: torch.Tensor, # (B, D); half precision becomes float32
 ) -> torch.Tensor: # (B, D)
     "Each row divided by its length; a row of zeros stays one."
     return Direction.apply(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
 
-# %% ../nbs/01c_networks.ipynb #87a4f4d1
+# %% ../nbs/01c_networks.ipynb #812e9dba
 def add_map(
     y: torch.Tensor,                 # (B, Dy), which is overwritten
     x: torch.Tensor,                 # (B, Dx)
@@ -214,7 +214,7 @@ class Stitcher(Translator, name="stitcher"):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return direction(self.unnormalised(x))
 
-# %% ../nbs/01c_networks.ipynb #6d3c8249
+# %% ../nbs/01c_networks.ipynb #372b4820
 def hidden_layers(
     dx: int,
     dy: int,
@@ -243,12 +243,12 @@ class MLP1(Translator, name="mlp1"):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.map(x)
 
-# %% ../nbs/01c_networks.ipynb #4c24a4db
+# %% ../nbs/01c_networks.ipynb #6bf77869
 class MLP2(MLP1, name="mlp2"):
     "Two hidden layers (team E)."
     layers = 2
 
-# %% ../nbs/01c_networks.ipynb #be5f03da
+# %% ../nbs/01c_networks.ipynb #8a7736cf
 class MLPBaseline(MLP1, name="mlp_baseline"):
     "One wide hidden layer (team B)."
     def __init__(self, dx: int, dy: int, hidden: int = 4096, dropout: float = 0.2):
@@ -274,7 +274,7 @@ class ResidualMLP(Translator, name="residual_mlp"):
         y = self.block(x) + self.project(x)
         return F.gelu(y) if self.gelu_output else y
 
-# %% ../nbs/01c_networks.ipynb #7f3670eb
+# %% ../nbs/01c_networks.ipynb #2f8f8b3f
 def wide_layer(
     width: int,     # units before it
     hidden: int,    # units of its own
@@ -299,7 +299,7 @@ class WideResidual(Translator, name="wide_residual"):
         h = self.up(x)
         return self.down(h + self.middle(h))
 
-# %% ../nbs/01c_networks.ipynb #14ef1086
+# %% ../nbs/01c_networks.ipynb #f84f8293
 def added_block(
     width: int,     # units before and behind it
     hidden: int,
@@ -400,7 +400,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         if self.offset:
             self.hubs.copy_(hub_offset(self.eval(), text, image, image_of))
 
-# %% ../nbs/01c_networks.ipynb #687248df
+# %% ../nbs/01c_networks.ipynb #e5f8b1c3
 @torch.no_grad()
 def start_unit(
     layer: nn.Linear,       # is set in place
