@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from .data import InputError, unknown_name
 
-# %% ../nbs/01a_losses.ipynb #50442d28
+# %% ../nbs/01a_losses.ipynb #2878d814
 class Loss(nn.Module):
     "A loss, called with (prediction, latents, image_ids)."
     directions_only = False # True: the predictions' lengths do not matter to it
@@ -29,17 +29,18 @@ class Loss(nn.Module):
     ) -> None:
         "Set what depends on the epoch; nothing by default."
 
-# %% ../nbs/01a_losses.ipynb #2b0fbf13
+# %% ../nbs/01a_losses.ipynb #c2fd001f
 class FunctionLoss(Loss):
     "A function with its options."
     def __init__(self, function: Callable, options: dict):
         super().__init__()
-        self.function, self.options, self.directions_only = function, options, function.directions_only
+        self.function, self.options = function, options
+        self.directions_only = getattr(function, "directions_only", False)
 
     def forward(self, prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Tensor) -> torch.Tensor:
         return self.function(prediction, latents, image_ids, **self.options)
 
-# %% ../nbs/01a_losses.ipynb #61b7df68
+# %% ../nbs/01a_losses.ipynb #4f1212c5
 LOSSES = {} # name -> function or class
 
 def loss(
@@ -54,7 +55,7 @@ def loss(
         return thing
     return register
 
-# %% ../nbs/01a_losses.ipynb #d788a239
+# %% ../nbs/01a_losses.ipynb #78e0a2fe
 def make_loss(
     name: str, # one of `LOSSES`
     **options, # of that loss
@@ -71,13 +72,13 @@ def cosine(prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Ten
     "Mean of 1 - cos over the rows."
     return 1 - F.cosine_similarity(prediction, latents).mean()
 
-# %% ../nbs/01a_losses.ipynb #a7acb789
+# %% ../nbs/01a_losses.ipynb #7f7d80d4
 @loss("mse")
 def mse(prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Tensor | None = None) -> torch.Tensor:
     "Mean squared error over rows and dims."
     return F.mse_loss(prediction, latents)
 
-# %% ../nbs/01a_losses.ipynb #41a2e344
+# %% ../nbs/01a_losses.ipynb #9d55f9c9
 @loss("smooth_l1")
 def smooth_l1(prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Tensor | None = None) -> torch.Tensor:
     "Mean over rows and dims of d^2/2 where |d| < 1, else |d| - 1/2 (Girshick 2015)."
@@ -92,7 +93,7 @@ def moment(prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Ten
     means = (prediction.mean(0) - latents.mean(0)).square().sum()
     return means + (std(prediction) - std(latents)).square().sum()
 
-# %% ../nbs/01a_losses.ipynb #8899c51f
+# %% ../nbs/01a_losses.ipynb #e6bd251f
 @loss("agreement")
 def agreement(prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Tensor) -> torch.Tensor:
     "Mean variance of the predictions of one image's captions; 0 where no image has two (team E)."
@@ -122,7 +123,7 @@ class CosineMatrix(torch.autograd.Function):
             to_y = (y*(torch.linalg.vecdot(g, cosines, dim=0)[:, None]/-b.square())).addmm_(w.T, p)
         return to_p, to_y
 
-# %% ../nbs/01a_losses.ipynb #9ad6981f
+# %% ../nbs/01a_losses.ipynb #44acc1a7
 def cosine_matrix(
     prediction: torch.Tensor, # (B, Dy)
     latents: torch.Tensor,    # (G, Dy)
@@ -130,7 +131,7 @@ def cosine_matrix(
     "Cosine of each prediction with each latent."
     return CosineMatrix.apply(prediction, latents)
 
-# %% ../nbs/01a_losses.ipynb #942a1d98
+# %% ../nbs/01a_losses.ipynb #59fa8aab
 class CosineLoss(Loss):
     "A loss of the cosines of a batch's predictions with its latents."
     directions_only = True
@@ -155,7 +156,7 @@ def same_image(
     itself = torch.eye(len(image_ids), dtype=torch.bool, device=image_ids.device)
     return (image_ids[:, None] == image_ids) & ~itself
 
-# %% ../nbs/01a_losses.ipynb #0946aa54
+# %% ../nbs/01a_losses.ipynb #21c3bcf8
 class Contrast(torch.autograd.Function):
     "Cross-entropy of each row's choice of its own column, and of each column's choice if `symmetric`."
     @staticmethod
@@ -183,7 +184,7 @@ class Contrast(torch.autograd.Function):
         to_scale = g*(slope*cosines).sum() if ctx.needs_input_grad[1] else None
         return slope*(g*scale), to_scale, None, None
 
-# %% ../nbs/01a_losses.ipynb #39c9fdc9
+# %% ../nbs/01a_losses.ipynb #4b533bd7
 @loss("infonce")
 class InfoNCE(CosineLoss):
     "Each row against the batch's other images (van den Oord et al. 2018), also the other way (Radford et al. 2021)."
@@ -245,7 +246,7 @@ class Ring(nn.Module):
         self.rows, self.image_ids = (state[key].clone().to(self.rows.device) for key in ("rows", "image_ids"))
         self.count = state["count"]
 
-# %% ../nbs/01a_losses.ipynb #01f70582
+# %% ../nbs/01a_losses.ipynb #550f3847
 def recent(
     ring: Ring,
     most: int,
@@ -256,7 +257,7 @@ def recent(
     place = place[ring.image_ids[place] >= 0]
     return ring.rows[place], ring.image_ids[place]
 
-# %% ../nbs/01a_losses.ipynb #a0305b7a
+# %% ../nbs/01a_losses.ipynb #1b7e6c79
 def recent_of_image(
     ring: Ring,
     image_ids: torch.Tensor, # (B,) int64
@@ -270,7 +271,7 @@ def recent_of_image(
     place = behind[:, None] - 1 - torch.arange(most, device=image_ids.device)
     return ring.rows[order[place.clamp(min=0)]], place >= first[:, None]
 
-# %% ../nbs/01a_losses.ipynb #fc313b52
+# %% ../nbs/01a_losses.ipynb #5946ca76
 def log_negatives(
     wrong: torch.Tensor,  # (B, K) cosines with negatives; APART: not a candidate
     own: torch.Tensor,    # (B, 1) cosine with the true latent
@@ -287,7 +288,7 @@ def log_negatives(
     debiased = torch.maximum(debiased, mean.new_tensor(math.exp(-2/tau)))
     return torch.where(number > 0, (number*debiased).clamp(min=1e-38).log() + 1/tau, APART)
 
-# %% ../nbs/01a_losses.ipynb #9f082bff
+# %% ../nbs/01a_losses.ipynb #1a0f5cc2
 def with_bank(
     bank: Ring,
     most: int,             # of it
@@ -300,7 +301,7 @@ def with_bank(
     other = ~torch.isin(ids, images)
     return torch.cat([latents, rows[other]]), torch.cat([images, ids[other]])
 
-# %% ../nbs/01a_losses.ipynb #0d7bd000
+# %% ../nbs/01a_losses.ipynb #27eb6d27
 def with_past(
     past: Ring,               # of predictions
     most: int,                # an image
@@ -355,7 +356,7 @@ class BankInfoNCE(Loss):
         against = log_negatives(wrong, own, self.temperature, self.prior)
         return ((F.softplus(against - right/self.temperature)*there).sum(1)/there.sum(1)).mean()
 
-# %% ../nbs/01a_losses.ipynb #f6a01c8a
+# %% ../nbs/01a_losses.ipynb #906f94d9
 def remember(
     loss: BankInfoNCE,
     prediction: torch.Tensor, # (B, Dy)
@@ -419,7 +420,7 @@ class Sum(Loss):
             total = total + weight*value
         return total
 
-# %% ../nbs/01a_losses.ipynb #60cadd8e
+# %% ../nbs/01a_losses.ipynb #c716d3fc
 @loss("combined")
 class Combined(Sum):
     "alpha cosine + beta MSE + lambda moment + gamma InfoNCE (team E)."
@@ -433,7 +434,7 @@ class Combined(Sum):
         weights = {"cosine": alpha, "mse": beta, "moment": lambda_, "infonce": gamma}
         super().__init__(weights, {"infonce": {"temperature": temperature}})
 
-# %% ../nbs/01a_losses.ipynb #7b83e3c2
+# %% ../nbs/01a_losses.ipynb #4a5fac6f
 @loss("mix")
 class Mix(Sum):
     "Half MSE, half cosine (team C)."
