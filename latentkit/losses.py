@@ -29,12 +29,13 @@ class Loss(nn.Module):
     ) -> None:
         "Set what depends on the epoch; nothing by default."
 
-# %% ../nbs/01a_losses.ipynb #ccd00808
+# %% ../nbs/01a_losses.ipynb #c2fd001f
 class FunctionLoss(Loss):
     "A function with its options."
     def __init__(self, function: Callable, options: dict):
         super().__init__()
-        self.function, self.options, self.directions_only = function, options, function.directions_only
+        self.function, self.options = function, options
+        self.directions_only = getattr(function, "directions_only", False)
 
     def forward(self, prediction: torch.Tensor, latents: torch.Tensor, image_ids: torch.Tensor) -> torch.Tensor:
         return self.function(prediction, latents, image_ids, **self.options)

@@ -29,7 +29,7 @@ class Translator(nn.Module):
     def __init_subclass__(cls, name: str | None = None, **kwargs):
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls) and "unnormalised" not in vars(cls):
-            cls.unnormalised = Translator.unnormalised # a parent's would not know of this `forward`
+            setattr(cls, "unnormalised", Translator.unnormalised) # a parent's would not know of this `forward`
         if name:
             MODELS[name] = cls
 
@@ -76,7 +76,7 @@ def make_model(
         raise unknown_name("model", "", name, MODELS)
     return MODELS[name](dx, dy, **options)
 
-# %% ../nbs/01_models.ipynb #e35f8720
+# %% ../nbs/01_models.ipynb #d65c3fe9
 def parameters(
     model: nn.Module,
 ) -> int:
@@ -117,7 +117,7 @@ class Moments:
         pairs = zip(self.sums(), other.sums())
         return Moments.of_sums([a + sign*b for a, b in pairs], self.count + sign*other.count)
 
-# %% ../nbs/01_models.ipynb #a19644d0
+# %% ../nbs/01_models.ipynb #e4f726c5
 def text_sums(
     text: torch.Tensor,     # (N, Dx)
     image_of: torch.Tensor, # (N,) int64
@@ -135,7 +135,7 @@ def text_sums(
         xx += x.T @ x
     return by_image.to(text.device), xx
 
-# %% ../nbs/01_models.ipynb #9b8b4de9
+# %% ../nbs/01_models.ipynb #d59f1982
 def as_it_is(x: torch.Tensor) -> torch.Tensor:
     "The latents, unchanged."
     return x
@@ -206,7 +206,7 @@ def components(
     vectors = torch.linalg.eigh(c)[1].flip(1)[:, :count]
     return vectors*vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
 
-# %% ../nbs/01_models.ipynb #0be536e3
+# %% ../nbs/01_models.ipynb #18729758
 class PCACosine(Affine, name="pca_cosine"):
     "Principal components of the wider side, matched with the narrower side as it stands (team C)."
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
@@ -226,7 +226,7 @@ def matrix_power(
     values, vectors = torch.linalg.eigh(c)
     return (vectors*(values.clamp(min=0) + eps)**power) @ vectors.T
 
-# %% ../nbs/01_models.ipynb #f75ab820
+# %% ../nbs/01_models.ipynb #2e5ffb91
 def procrustes(
     xy: torch.Tensor, # (Dx, Dy) cross-covariance
 ) -> torch.Tensor: # (Dx, Dy) with orthonormal rows or columns
@@ -234,7 +234,7 @@ def procrustes(
     u, _, vt = torch.linalg.svd(xy, full_matrices=False)
     return u @ vt
 
-# %% ../nbs/01_models.ipynb #f3b4e2d4
+# %% ../nbs/01_models.ipynb #d7bda46c
 class WhitenedProcrustes(Affine, name="whitened_procrustes"):
     "Whiten, rotate, recolour (teams C and E)."
     def __init__(self, dx: int, dy: int,
@@ -249,7 +249,7 @@ class WhitenedProcrustes(Affine, name="whitened_procrustes"):
         rotation = procrustes(white_x @ m.xy @ white_y)
         self.set(matrix_power(m.yy, .5, self.eps) @ rotation.T @ white_x, m.mean_x, m.mean_y)
 
-# %% ../nbs/01_models.ipynb #dec21236
+# %% ../nbs/01_models.ipynb #dfb050ca
 def evenly(
     rows: torch.Tensor, # (N, ...)
     most: int,
@@ -257,7 +257,7 @@ def evenly(
     "At most so many of the rows, evenly spaced."
     return rows[torch.linspace(0, len(rows) - 1, min(len(rows), most), device=rows.device).long()]
 
-# %% ../nbs/01_models.ipynb #4c092492
+# %% ../nbs/01_models.ipynb #42d19121
 def first_captions(
     image_of: torch.Tensor, # (N,) int64
 ) -> torch.Tensor: # (images that have a caption,) int64
@@ -266,7 +266,7 @@ def first_captions(
     new = torch.cat([torch.ones_like(rows[:1], dtype=torch.bool), image_of[rows].diff() != 0])
     return rows[new]
 
-# %% ../nbs/01_models.ipynb #5484235e
+# %% ../nbs/01_models.ipynb #f481b283
 def hub_levels(
     bank: torch.Tensor,  # (n, Dy) queries, one an image
     unit: torch.Tensor,  # (n, Dy) image latents of length 1, in the same order
@@ -313,7 +313,8 @@ class Eigenbasis:
         (lx, vx), (ly, vy) = torch.linalg.eigh(m.xx), torch.linalg.eigh(m.yy) # in float32 it may not converge
         self.lx, self.ly = lx.clamp(min=0).to(dtype), ly.clamp(min=0).to(dtype)
         self.vx, self.vy = vx.to(dtype), vy.to(dtype)
-        self.cross, self.factored = self.vx.T @ m.xy.to(dtype) @ self.vy, None # the ridges whose `svd` is kept
+        self.cross = self.vx.T @ m.xy.to(dtype) @ self.vy
+        self.factored: tuple | None = None # the ridges whose `svd` is kept
 
     def core(self,
         ridge_x: float, # in units of the mean eigenvalue
@@ -330,7 +331,7 @@ class Eigenbasis:
             middle = (u*s**power) @ vt
         return wx[:, None]*middle*wy
 
-# %% ../nbs/01_models.ipynb #deb6092d
+# %% ../nbs/01_models.ipynb #5cb4e334
 @dataclass
 class Fold:
     "Captions and images that are held out, in the eigenbases of all others."
@@ -345,7 +346,7 @@ class Fold:
         "Sum of the reciprocal ranks."
         return float((1/ranks_in(query @ self.y.T, self.target)).sum())
 
-# %% ../nbs/01_models.ipynb #25e066b2
+# %% ../nbs/01_models.ipynb #2954b390
 def held_out(
     others: Moments,        # of the captions outside the fold
     text: torch.Tensor,     # (n, Dx), the fold's captions
@@ -361,7 +362,7 @@ def held_out(
     x = (features(text[rows]) - others.mean_x.float()) @ basis.vx
     return Fold(basis, x, F.normalize(image[images[:most]]) @ basis.vy, target[rows])
 
-# %% ../nbs/01_models.ipynb #a8a9d2c4
+# %% ../nbs/01_models.ipynb #26a2355d
 def fold_rows(
     image_of: torch.Tensor, # (N,) int64
     images: int,            # M
@@ -375,7 +376,7 @@ def fold_rows(
                          "Give the ridges and the power, or fewer folds.")
     return rows
 
-# %% ../nbs/01_models.ipynb #d8768127
+# %% ../nbs/01_models.ipynb #82f00fe2
 RIDGES_X, RIDGES_Y, POWERS = (.01, .03, .1, .3, 1.), (.1, .3, 1., 3., 10.), (1., 1.25, 1.5, 2.)
 
 def best_ridges(
@@ -393,12 +394,12 @@ def best_ridges(
                 found[rx, ry] = found.get((rx, ry), 0.) + fold.score(left/(basis.ly + ry*basis.ly.mean()))
     return max(found, key=found.get)
 
-# %% ../nbs/01_models.ipynb #59da4802
+# %% ../nbs/01_models.ipynb #fc44a4d5
 def best_power(
     folds: list,      # of `Fold`
     ridge_x: float,
     ridge_y: float,
-    powers: Iterable, # to choose from
+    powers: tuple,    # to choose from
 ) -> float:
     "The power with the best MRR over the folds."
     def score(power: float) -> float:
@@ -440,7 +441,7 @@ class Canonical(Affine, name="canonical"):
         if self.with_offset:
             self.hubs.copy_(hub_offset(self, text, image, image_of))
 
-# %% ../nbs/01_models.ipynb #fedf4034
+# %% ../nbs/01_models.ipynb #243d07af
 def choose_canonical(
     model: Canonical,
     text: torch.Tensor,     # (N, Dx)
@@ -455,9 +456,9 @@ def choose_canonical(
     folds = [held_out(whole.joined(m, -1), text[r], image, image_of[r], model.features, model.most)
              for m, r in zip(each, rows)]
     given = zip(model.given, (RIDGES_X, RIDGES_Y, POWERS))
-    ridges_x, ridges_y, powers = [known if value is None else [value] for value, known in given]
-    ridges = best_ridges(folds, ridges_x, ridges_y)
-    return whole, (*ridges, best_power(folds, *ridges, powers))
+    ridges_x, ridges_y, powers = [known if value is None else (value,) for value, known in given]
+    ridge_x, ridge_y = best_ridges(folds, ridges_x, ridges_y)
+    return whole, (ridge_x, ridge_y, best_power(folds, ridge_x, ridge_y, powers))
 
 # %% ../nbs/01_models.ipynb #8671e35f
 class CanonicalRFF(Canonical, name="canonical_rff"):
