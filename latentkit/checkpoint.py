@@ -93,22 +93,15 @@ class Checkpoint:
         return load_checkpoint(path)
 
 # %% ../nbs/01e_checkpoint.ipynb #f934e09a
-def build(
-    recipe: Recipe,
-    dims: tuple,         # (Dx, Dy) of the latents
-    state: dict,
-    words: Words | None, # widen the text, where there are some
-) -> Translator:
-    "A recipe's translator with given weights."
+def build(recipe: Recipe, dims: tuple, state: dict, words: Words | None) -> Translator:
+    "A recipe's translator with given weights, for latents of given dims (Dx, Dy); words widen the text."
     dx = dims[0] + (0 if words is None else len(words.mean))
     model = make_model(recipe.model, dx, dims[1], **recipe.model_options)
     model.load_state_dict(state)
     return model
 
 # %% ../nbs/01e_checkpoint.ipynb #064ae03c
-def plain_weights(
-    weights: dict | None, # "state" and "words"
-) -> dict | None:
+def plain_weights(weights: dict | None) -> dict | None: # with "state" and "words"
     "The words as plain values, for a file."
     return weights and weights | {"words": weights["words"] and weights["words"].plain()}
 
@@ -168,12 +161,8 @@ def load_checkpoint(
 # %% ../nbs/01e_checkpoint.ipynb #bbd868fa
 RETIRED = "mix", "jitter" # captions moved towards each other while training, until 0.2
 
-def read_recipe(
-    path,         # the checkpoint, for messages
-    values: dict, # the recipe's fields, as the file has them
-    version: str, # of the latentkit that wrote it
-) -> Recipe:
-    "The recipe in a checkpoint; raises `InputError` for fields that this latentkit does not know."
+def read_recipe(path, values: dict, version: str) -> Recipe:
+    "The recipe in a checkpoint of some version; raises `InputError` for fields that this latentkit does not know."
     try:
         return Recipe(**{key: value for key, value in values.items() if key not in RETIRED})
     except TypeError as error:
@@ -181,11 +170,8 @@ def read_recipe(
         raise InputError(path, "recipe", str(error), expected, RETRAIN_IT) from None
 
 # %% ../nbs/01e_checkpoint.ipynb #42598232
-def read_seconds(
-    path,       # the checkpoint
-    count: int, # lines that its log must have
-) -> list | None:
-    "The seconds in a checkpoint's log, or None: it is only for the eye."
+def read_seconds(path, count: int) -> list | None:
+    "The seconds in a checkpoint's log of `count` lines, or None: it is only for the eye."
     try:
         seconds = pd.read_csv(Path(path).with_suffix(".csv"))["seconds"].tolist()
     except (OSError, ValueError, KeyError):

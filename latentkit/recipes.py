@@ -56,9 +56,7 @@ class Recipe:
         return changed_recipe(self, changes)
 
 # %% ../nbs/01d_recipes.ipynb #853dfe3b
-def check_values(
-    recipe: Recipe,
-) -> None:
+def check_values(recipe: Recipe) -> None:
     "Raise `InputError` for a value outside its range."
     ranges = {"batch_size": (recipe.batch_size >= 1, "at least 1"), "epochs": (recipe.epochs >= 0, "0 or more"),
               "ema": (0 <= recipe.ema < 1, "from 0 to below 1"),
@@ -68,10 +66,7 @@ def check_values(
             raise InputError(f"recipe {recipe.name}", key, repr(getattr(recipe, key)), expected, "Correct it.")
 
 # %% ../nbs/01d_recipes.ipynb #0d368839
-def changed_recipe(
-    recipe: Recipe,
-    changes: dict, # field -> value
-) -> Recipe:
+def changed_recipe(recipe: Recipe, changes: dict) -> Recipe:
     "A recipe with other values; a new name brings its own file. Raises `InputError` for a field that there is not."
     known = [f.name for f in fields(Recipe)]
     for name in changes:
@@ -100,14 +95,12 @@ TEAM_A = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #5892b28f
-def constant(
-    lr: float,
-) -> dict: # of a recipe's fields
+def constant(lr: float) -> dict: # of a recipe's fields
     "A constant learning rate, every epoch up to the last, judged over the full gallery."
     return dict(lr=lr, min_lr=lr, patience=None, monitor="full")
 
 # %% ../nbs/01d_recipes.ipynb #a82f5444
-RESIDUAL = dict(loss_options=dict(symmetric=False), optimiser="adam", lr=1e-4, batch_size=256, epochs=100, patience=3,
+RESIDUAL: dict = dict(loss_options=dict(symmetric=False), optimiser="adam", lr=1e-4, batch_size=256, epochs=100, patience=3,
                 choose="loss", monitor="full")
 
 TEAM_B = [
@@ -117,7 +110,7 @@ TEAM_B = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #4158792a
-AFFINE = dict(weight_decay=5e-3, clip=1., batch_size=4096, epochs=100, **constant(5e-4))
+AFFINE: dict = dict(weight_decay=5e-3, clip=1., batch_size=4096, epochs=100, **constant(5e-4))
 
 TEAM_C = [
     Recipe("C-affine", "affine_resmlp", "mix", dict(blocks=0), **AFFINE),
@@ -125,7 +118,7 @@ TEAM_C = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #01884258
-WIDE = dict(loss="multi_positive", sampler="images", **constant(3e-4))
+WIDE: dict = dict(loss="multi_positive", sampler="images", **constant(3e-4))
 
 TEAM_D_RECIPES = [
     Recipe("D-wide", "wide_residual", optimiser="adam", batch_size=4096, epochs=500, **WIDE),
@@ -133,8 +126,8 @@ TEAM_D_RECIPES = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #1ec36b6a
-RUNNER = dict(loss="combined", weight_decay=1e-2, epochs=30, **constant(1e-3))
-BIGJUMP = {"weights": {"bank_infonce": 1., "cosine": .5, "moment": .02, "agreement": .05}}
+RUNNER: dict = dict(loss="combined", weight_decay=1e-2, epochs=30, **constant(1e-3))
+BIGJUMP: dict = {"weights": {"bank_infonce": 1., "cosine": .5, "moment": .02, "agreement": .05}}
 
 TEAM_E = [
     *[Recipe(f"E-{model}", model, **RUNNER) for model in ("linear", "mlp1", "mlp2")],
@@ -143,14 +136,12 @@ TEAM_E = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #1a505642
-BEST = dict(model="canonical_mlp", loss="infonce", loss_options=dict(temperature=.05, learnable=True),
+BEST: dict = dict(model="canonical_mlp", loss="infonce", loss_options=dict(temperature=.05, learnable=True),
             model_options=dict(hidden=2048, dropout=.5, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2,
             sampler="distinct", batch_size=512, epochs=10, patience=None, monitor="full", precision="mixed", refit=True)
-WORDS = BEST | dict(track="latents+words", model_options=BEST["model_options"] | dict(input_dropout=.35))
+WORDS: dict = BEST | dict(track="latents+words", model_options=BEST["model_options"] | dict(input_dropout=.35))
 
-def from_random(
-    recipe: dict, # fields
-) -> dict:
+def from_random(recipe: dict) -> dict: # of a recipe's fields
     "The same fields from a random start, at twice the learning rate."
     return recipe | dict(lr=2*recipe["lr"], model_options=recipe["model_options"] | dict(closed_form=None))
 

@@ -148,10 +148,7 @@ def learning_rate(
 # %% ../nbs/02_train.ipynb #dee89ea2
 OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
-def parameter_groups(
-    model: Translator,
-    loss: Loss,
-) -> list: # of dicts, as torch.optim takes them, each with its `pace`
+def parameter_groups(model: Translator, loss: Loss) -> list: # of dicts, as torch.optim takes them, with their `pace`
     "The parameters of model and loss by pace; those that are frozen now and have a pace may thaw later."
     groups, pace = {1.: []}, model.pace()
     for name, p in model.named_parameters():
@@ -204,17 +201,13 @@ class TrainingState:
         return {name: part for name, part in named.items() if part is not None}
 
 # %% ../nbs/02_train.ipynb #8a37f490
-def make_scaler(
-    dtype: torch.dtype | None, # of mixed precision
-):
+def make_scaler(dtype: torch.dtype | None):
     "The gradient scaler that float16 needs; for any other dtype it does nothing."
     kind = getattr(torch.amp, "GradScaler", None) or torch.cuda.amp.GradScaler # before torch 2.3
     return kind(enabled=dtype == torch.float16)
 
 # %% ../nbs/02_train.ipynb #d2991b9d
-def save_state(
-    state: TrainingState,
-) -> dict: # of tensors and plain values
+def save_state(state: TrainingState) -> dict: # of tensors and plain values
     "What `load_state` needs to go on from here, random states included."
     random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
     parts = {name: copy.deepcopy(part.state_dict()) for name, part in state.parts().items()}
@@ -267,11 +260,7 @@ def train_epochs(
         yield {"epoch": state.epoch, "loss": finite(recipe, state.epoch, total.item()/batches.steps), "lr": lr}
 
 # %% ../nbs/02_train.ipynb #5f806682
-def finite(
-    recipe: Recipe,
-    epoch: int,
-    loss: float,
-) -> float:
+def finite(recipe: Recipe, epoch: int, loss: float) -> float:
     "The loss of an epoch; raises `InputError` where it is not finite."
     if not math.isfinite(loss):
         raise InputError(f"recipe {recipe.name}", f"epoch {epoch}", f"a loss of {loss}", "a finite one",
@@ -279,12 +268,8 @@ def finite(
     return loss
 
 # %% ../nbs/02_train.ipynb #5d2eee6d
-def begin_epoch(
-    recipe: Recipe,
-    state: TrainingState,
-    history: list, # one dict an epoch before this one, with its validation MRR
-) -> None:
-    "Count the epoch, and let model and loss do what they do by epochs."
+def begin_epoch(recipe: Recipe, state: TrainingState, history: list) -> None:
+    "Count the epoch, and let model and loss do what they do by epochs, knowing the MRR of those before."
     state.epoch += 1
     state.model.begin_epoch(state.epoch, [line["mrr"] for line in history[:state.epoch]])
     state.model.train()
@@ -292,22 +277,16 @@ def begin_epoch(
     state.loss.begin_epoch(state.epoch, recipe.epochs)
 
 # %% ../nbs/02_train.ipynb #3bae9f18
-def clip_gradient(
-    state: TrainingState,
-    most: float, # norm of the gradient over all parameters
-) -> None:
-    "Shorten the gradient to a largest norm."
+def clip_gradient(state: TrainingState, most: float) -> None:
+    "Shorten the gradient to a largest norm over all parameters."
     state.scaler.unscale_(state.optimiser)
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     torch.nn.utils.clip_grad_norm_(parameters, most)
 
 # %% ../nbs/02_train.ipynb #16988765
 @torch.no_grad()
-def follow_weights(
-    state: TrainingState,
-    decay: float, # most of the average that a step keeps
-) -> None:
-    "Move the average of the weights, where there is one, towards the weights."
+def follow_weights(state: TrainingState, decay: float) -> None:
+    "Move the average of the weights, where there is one, towards the weights; it keeps at most `decay` of itself."
     if state.average is None:
         return
     keep = min(decay, state.step/(state.step + 10))
@@ -316,11 +295,7 @@ def follow_weights(
 # %% ../nbs/02_train.ipynb #f31864a1
 BAR = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}<{remaining}{postfix}"
 
-def progress_bar(
-    name: str,
-    steps: int,
-    show: bool = True,
-) -> tqdm:
+def progress_bar(name: str, steps: int, show: bool = True) -> tqdm:
     "A progress bar over steps; none where there are no steps."
     return tqdm(total=steps, desc=name, file=sys.stdout, disable=not show or not steps, bar_format=BAR)
 
@@ -350,13 +325,8 @@ class Validation:
 
 # %% ../nbs/02_train.ipynb #6ba60d8a
 @torch.no_grad()
-def validation_loss(
-    recipe: Recipe,
-    state: TrainingState,
-    pairs: Pairs,
-    rows: np.ndarray, # (Q,) caption rows
-) -> float:
-    "The mean loss of some captions."
+def validation_loss(recipe: Recipe, state: TrainingState, pairs: Pairs, rows: np.ndarray) -> float:
+    "The mean loss of some captions (Q,)."
     where, total = next(state.judged.parameters()).device, 0.
     state.loss.begin_epoch(recipe.epochs, recipe.epochs)
     state.judged.eval()
@@ -413,9 +383,7 @@ def measure(
     return {"protocol": protocol, "val_mrr": val, "train_mrr": train, "gap": train - val}
 
 # %% ../nbs/02_train.ipynb #7882ce3f
-def snapshot(
-    model: Translator,
-) -> dict: # name -> tensor
+def snapshot(model: Translator) -> dict: # name -> tensor
     "The model's state, copied to the CPU."
     return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
 
@@ -433,12 +401,8 @@ def finish_model(
     return snapshot(model)
 
 # %% ../nbs/02_train.ipynb #dde30f0a
-def finish(
-    state: TrainingState,
-    batches: Batches,
-    kept: dict, # the state dict of the epoch that is kept
-) -> dict:
-    "`finish_model` for a training."
+def finish(state: TrainingState, batches: Batches, kept: dict) -> dict:
+    "`finish_model` for a training, with the state dict of the epoch that is kept."
     return finish_model(state.model, kept, batches.text, batches.image, batches.image_of.to(batches.device))
 
 # %% ../nbs/02_train.ipynb #7d8b947c
@@ -479,38 +443,24 @@ def fit(
     return Checkpoint(recipe, pairs.dims, weights, fingerprint, metrics, history.lines, seconds, words, final)
 
 # %% ../nbs/02_train.ipynb #c27f7a2a
-def keep_random_state(
-    device: torch.device,
-):
+def keep_random_state(device: torch.device):
     "A block after which torch's random states are what they were."
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 # %% ../nbs/02_train.ipynb #20559d09
-def judge(
-    recipe: Recipe,
-    state: TrainingState,
-    validation: Validation,
-    pairs: Pairs,
-    rows: np.ndarray, # (Q,) validation captions
-) -> dict: # mrr, and val_loss where the recipe chooses by it
-    "What validation says of an epoch."
+def judge(recipe: Recipe, state: TrainingState, validation: Validation, pairs: Pairs, rows: np.ndarray) -> dict:
+    "What the validation captions (rows) say of an epoch: mrr, and val_loss where the recipe chooses by it."
     found = {"mrr": validation(state.judged)}
     return found | {"val_loss": validation_loss(recipe, state, pairs, rows)} if recipe.choose == "loss" else found
 
 # %% ../nbs/02_train.ipynb #46fd8a47
-def out_of_time(
-    seconds: list,       # since the start, one an epoch
-    limit: float | None,
-) -> bool:
-    "Would another epoch, as long as the last, end too late?"
+def out_of_time(seconds: list, limit: float | None) -> bool:
+    "Would another epoch, as long as the last, end too late? Seconds since the start, one an epoch."
     return limit is not None and 2*seconds[-1] - seconds[-2] > limit
 
 # %% ../nbs/02_train.ipynb #b3d6bb5b
-def cut_short(
-    history: History,
-    limit: float | None,
-) -> dict: # "limit" where time cut the training, else nothing
-    "The limit that a training did not come to its own end by."
+def cut_short(history: History, limit: float | None) -> dict:
+    "The limit, where time cut the training before its own end; else nothing."
     cut = limit is not None and not history.done and len(history.lines) <= history.recipe.epochs
     return {"limit": float(limit)} if cut else {}
 
@@ -533,21 +483,13 @@ def refit(
     return {"state": finish(state, batches, snapshot(state.judged)), "words": words}
 
 # %% ../nbs/02_train.ipynb #49a522c4
-def differing(
-    theirs: Recipe,
-    ours: Recipe,
-) -> list: # names of fields
-    "The fields in which two recipes differ."
+def differing(theirs: Recipe, ours: Recipe) -> list:
+    "The names of the fields in which two recipes differ."
     return [key for key, value in vars(ours).items() if getattr(theirs, key) != value]
 
 # %% ../nbs/02_train.ipynb #ad9029aa
-def check_current(
-    checkpoint: Checkpoint,
-    path,                # where it came from, for messages
-    recipe: Recipe,      # that is asked for
-    limit: float | None, # seconds of training that are given
-) -> None:
-    "Raise `InputError` where a checkpoint came from another recipe, or from less time."
+def check_current(checkpoint: Checkpoint, path: Path, recipe: Recipe, limit: float | None) -> None:
+    "Raise `InputError` where a checkpoint came from another recipe than asked for, or from less time than given."
     if other := differing(checkpoint.recipe, recipe):
         found, expected = (", ".join(str(getattr(r, key)) for key in other) for r in (checkpoint.recipe, recipe))
         raise InputError(path, ", ".join(other), found, expected, "Trained again with the recipe asked for.")

@@ -41,6 +41,7 @@ WRONG = [ # command line, the user's value, what to do
     ("compare --minutes 0", "'0'", "a number of at least"),
     ("compare --device cudda", "'cudda'", 'Did you mean "cuda"?'),
     ("search --space optimizer", "'optimizer'", 'Did you mean "optimiser"?'),
+    ("search --trials 9999999 --out {tmp}/search", "9999999", "Ask for fewer"),
     ("search --method tree", "'tree'", "one of random, tpe"),
     ("search --recipe ridge --out {tmp}/search", "'ridge', a closed form", "Choose another, such as D-wide."),
     ("seeds --seeds 0 one", "'one'", "a whole number of at least 0"),
