@@ -100,8 +100,8 @@ def constant(lr: float) -> dict: # of a recipe's fields
     return dict(lr=lr, min_lr=lr, patience=None, monitor="full")
 
 # %% ../nbs/01d_recipes.ipynb #a82f5444
-RESIDUAL: dict = dict(loss_options=dict(symmetric=False), optimiser="adam", lr=1e-4, batch_size=256, epochs=100, patience=3,
-                choose="loss", monitor="full")
+RESIDUAL: dict = dict(loss_options=dict(symmetric=False), optimiser="adam", lr=1e-4, batch_size=256, epochs=100,
+                      patience=3, choose="loss", monitor="full")
 
 TEAM_B = [
     Recipe("B-baseline", "mlp_baseline", "cosine", optimiser="adam", batch_size=256, epochs=20, **constant(1e-3)),
