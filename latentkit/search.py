@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'METHODS', 'BEAT', 'STALE', 'STATES', 'need_optuna', 'apply', 'distribution', 'Space', 'get_space',
-           'check_search', 'build', 'check_choices', 'open_storage', 'Trials', 'best_number', 'configuration',
-           'why_failed', 'train_trial', 'attempt', 'results_table', 'write_text', 'publish', 'mend_best', 'queue',
-           'run_queued', 'run_missing', 'settle', 'open_trials', 'search', 'importance', 'plot_search']
+           'check_search', 'build', 'check_choices', 'one_at_a_time', 'open_storage', 'Trials', 'best_number',
+           'configuration', 'why_failed', 'train_trial', 'attempt', 'results_table', 'write_text', 'publish',
+           'mend_best', 'queue', 'run_queued', 'run_missing', 'settle', 'open_trials', 'search', 'importance',
+           'plot_search']
 
 # %% ../nbs/02a_search.ipynb #e41e9da4
 import hashlib, itertools, json, math, time, warnings, zlib
@@ -182,7 +183,13 @@ def check_choices(space: Space, recipe: Recipe, pairs: Pairs, split: Split) -> N
 # %% ../nbs/02a_search.ipynb #45715e43
 BEAT, STALE = 20, 120 # seconds between the heartbeats of a trial; without one for so long, its process counts as gone
 
-# %% ../nbs/02a_search.ipynb #b66b0ea3
+# %% ../nbs/02a_search.ipynb #d2f8e7d4
+def one_at_a_time(storage) -> None:
+    "Let the transactions of an SQLite storage follow each other."
+    from sqlalchemy import event # Optuna's own dependency
+    event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+
+# %% ../nbs/02a_search.ipynb #22aedb15
 def open_storage(
     folder: Path,        # where study.db is
     storage: str | None, # the URL of a database; None: SQLite in study.db
@@ -190,10 +197,14 @@ def open_storage(
     "Open the database that keeps the study; raises `InputError` where that fails."
     optuna = need_optuna()
     url = storage or f"sqlite:///{(folder/'study.db').resolve().as_posix()}"
-    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    sqlite = url.startswith("sqlite")
+    options = {"connect_args": {"timeout": 60, "isolation_level": None}} if sqlite else {"pool_pre_ping": True}
     for wait in .2, .5, 1, 2, 0: # processes that create the tables of a new database get in each other's way
         try:
-            return optuna.storages.RDBStorage(url, options, heartbeat_interval=BEAT, grace_period=STALE)
+            found = optuna.storages.RDBStorage(url, options, heartbeat_interval=BEAT, grace_period=STALE)
+            if sqlite:
+                one_at_a_time(found)
+            return found
         except Exception as error: # of any database's driver
             reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         time.sleep(wait)
@@ -232,13 +243,13 @@ class Trials:
         "Number -> the attempt that was complete, pruned, or failed with a note."
         return {number: trial for number, trial in self.current().items() if trial.state.is_finished()}
 
-# %% ../nbs/02a_search.ipynb #9cceef4b
+# %% ../nbs/02a_search.ipynb #dde20766
 def best_number(trials: Trials) -> int | None:
     "The number of the best complete trial, the lowest of equals; None where there is none."
     values = {number: t.value for number, t in trials.finished().items() if t.state.name == "COMPLETE"}
     return max(values, key=values.get, default=None)
 
-# %% ../nbs/02a_search.ipynb #76d0dcf7
+# %% ../nbs/02a_search.ipynb #502d6674
 def configuration(trials: Trials, number: int) -> dict:
     "The configuration of a trial: that of its attempt which was killed, or one that was never tried."
     optuna, attempts = need_optuna(), trials.attempts()
@@ -256,7 +267,7 @@ def configuration(trials: Trials, number: int) -> dict:
             return trial.params
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-# %% ../nbs/02a_search.ipynb #577cfd05
+# %% ../nbs/02a_search.ipynb #9605fd21
 def why_failed(error: Exception, device: str | None) -> str:
     "The note for a training that broke; raises the error where the settings or the device are at fault."
     import torch
@@ -268,7 +279,7 @@ def why_failed(error: Exception, device: str | None) -> str:
     torch.zeros(1, device=device or default_device()).item() # raises where the device is lost
     return f"{type(error).__name__} {error}".strip().splitlines()[0][:160]
 
-# %% ../nbs/02a_search.ipynb #693f5706
+# %% ../nbs/02a_search.ipynb #d41b1f60
 def train_trial(
     trials: Trials,
     trial, # optuna.Trial
@@ -334,13 +345,13 @@ def results_table(
     table = pd.DataFrame(rows, columns=["trial", *space.choices, "state", *keys])
     return table.astype({"best_epoch": "Int64"})
 
-# %% ../nbs/02a_search.ipynb #80b7ef40
+# %% ../nbs/02a_search.ipynb #719563e0
 def write_text(path: Path, text: str) -> None:
     "Write a file, whole or not at all."
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
-# %% ../nbs/02a_search.ipynb #3b684ec6
+# %% ../nbs/02a_search.ipynb #bdde8966
 def publish(trials: Trials) -> pd.DataFrame:
     "Bring the folder's files to what the study says, and return the table of results."
     finished, best = trials.finished(), best_number(trials)
@@ -373,7 +384,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
     if not fresh:
         fit(recipe, trials.pairs, trials.split, trials.device, progress).save(path)
 
-# %% ../nbs/02a_search.ipynb #6d436725
+# %% ../nbs/02a_search.ipynb #289e106d
 def queue(trials: Trials, number: int) -> None:
     "Queue an attempt at a trial."
     optuna = need_optuna()
@@ -381,7 +392,7 @@ def queue(trials: Trials, number: int) -> None:
         state=optuna.trial.TrialState.WAITING, params=configuration(trials, number),
         distributions=trials.space.distributions(), user_attrs={"trial": number}))
 
-# %% ../nbs/02a_search.ipynb #7fc73e8a
+# %% ../nbs/02a_search.ipynb #0e850258
 def run_queued(trials: Trials, objective: Callable) -> None:
     "Run a queued attempt; nothing comes of it where others took it over because this process slept too long."
     study = trials.storage.get_study_id_from_name(trials.study.study_name)
@@ -394,7 +405,7 @@ def run_queued(trials: Trials, objective: Callable) -> None:
         if not str(error).startswith("Cannot tell a FAIL trial"):
             raise
 
-# %% ../nbs/02a_search.ipynb #072a7078
+# %% ../nbs/02a_search.ipynb #6ec33c21
 def run_missing(
     trials: Trials,
     total: int,
@@ -415,7 +426,7 @@ def run_missing(
         else:
             time.sleep(.5) # the others have them all
 
-# %% ../nbs/02a_search.ipynb #9f334832
+# %% ../nbs/02a_search.ipynb #11525327
 def settle(
     folder: Path,
     settings: dict, # plain values that decide the result
@@ -434,7 +445,7 @@ def settle(
         raise InputError(path, ", ".join(other), theirs, ours,
                          "The folder belongs to another search: choose another folder, or repeat its settings.")
 
-# %% ../nbs/02a_search.ipynb #289a5e32
+# %% ../nbs/02a_search.ipynb #3fd46b72
 def open_trials(
     recipe: Recipe,
     space: Space,
@@ -514,7 +525,7 @@ def importance(
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
-# %% ../nbs/02a_search.ipynb #a750f1c4
+# %% ../nbs/02a_search.ipynb #89f7f278
 def plot_search(
     results: pd.DataFrame | str | Path, # as `search` returns them, or the folder of a search
 ): # -> matplotlib Figure
