@@ -12,7 +12,7 @@ value = $(if $($(1)),--$(2) "$($(1))")
 names = $(if $($(1)),--$(2) $($(1)))
 ALL  := $(call value,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
-.PHONY: run compare inspect search seeds test lint hooks lab wheel readme clean help
+.PHONY: run compare inspect search seeds results test lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
@@ -30,6 +30,13 @@ search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-w
 
 seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(LATENTKIT) seeds $(ALL) $(call value,RECIPE,recipe) $(call names,SEEDS,seeds) $(if $(TEAM_D),--team-d) $(call value,EPOCHS,epochs)
+
+results: $(READY) ## run everything that RESULTS.md holds, and write it: make results [DATA=folder] [OUT=folder] [MINUTES=5]
+	@$(LATENTKIT) run --out "$(OUT)/results/sample"
+	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data")
+	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call value,MINUTES,minutes))
+	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")
+	@$(BIN)/python tests/readme.py
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 tests
@@ -54,7 +61,7 @@ readme: $(READY) ## make README.md from nbs/index.ipynb
 
 clean: ## forget the environment and what runs have written
 	rm -rf .venv build dist *.egg-info
-	rm -rf compare search seeds
+	rm -rf compare search seeds results
 	git clean -fdXq checkpoints submission
 
 $(READY): settings.ini setup.py constraints.txt
