@@ -51,7 +51,10 @@ class House:
         "All Python: modules, benches, tests and the notebooks' code, without what Jupyter alone understands."
         magic = re.compile(r"^([ \t]*)(?:%[a-z]|![a-z]).*", re.MULTILINE)
         code = {name: magic.sub(r"\1pass", source) for name, source in self.cells("code") if source[:2] != "%%"}
-        return {f"latentkit/{name}": source for name, source in self.modules.items()} | self.scripts | code
+        names = re.compile(r"^__all__ = \[.*?\]$", re.MULTILINE | re.DOTALL) # nbdev wraps it as it likes
+        modules = {f"latentkit/{name}": names.sub(lambda found: "\n"*found[0].count("\n"), source)
+                   for name, source in self.modules.items()}
+        return modules | self.scripts | code
 
 def module_lines(source: str) -> int:
     "Non-blank lines, without nbdev's own: the list of public names and the comment before each cell."
