@@ -247,10 +247,7 @@ class Ring(nn.Module):
         self.count = state["count"]
 
 # %% ../nbs/01a_losses.ipynb #550f3847
-def recent(
-    ring: Ring,
-    most: int,
-) -> tuple: # rows (C, D), image_ids (C,)
+def recent(ring: Ring, most: int) -> tuple: # rows (C, D), image_ids (C,)
     "What is left of the `most` recent entries, in no order."
     first = max(0, ring.count - min(most, ring.size))
     place = torch.arange(first, ring.count, device=ring.rows.device) % ring.size

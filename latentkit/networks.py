@@ -64,9 +64,7 @@ class Linear(Translator, name="linear"):
         return self.map(x)
 
 # %% ../nbs/01c_networks.ipynb #b5d35dc1
-def random_bytes(
-    shape: tuple,
-) -> torch.Tensor: # int8, uniform, on the CPU
+def random_bytes(shape: tuple) -> torch.Tensor: # int8, uniform, on the CPU
     "Eight numbers from each 64-bit one, from torch's own random state."
     count = math.prod(shape)
     return torch.empty((count + 7)//8, dtype=torch.int64).random_(-2**63, None).view(torch.int8)[:count].view(shape)
@@ -300,11 +298,7 @@ class WideResidual(Translator, name="wide_residual"):
         return self.down(h + self.middle(h))
 
 # %% ../nbs/01c_networks.ipynb #f84f8293
-def added_block(
-    width: int,     # units before and behind it
-    hidden: int,
-    dropout: float,
-) -> nn.Sequential:
+def added_block(width: int, hidden: int, dropout: float) -> nn.Sequential: # width: units before and behind it
     "LayerNorm, linear, GELU, dropout, linear; the last layer begins at zero."
     return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), Dropout(dropout),
                          zero(nn.Linear(hidden, width)))

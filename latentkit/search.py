@@ -117,9 +117,7 @@ SPACES = {
 }
 
 # %% ../nbs/02a_search.ipynb #55f6df8c
-def get_space(
-    space: Space | str | dict, # a space, a name in `SPACES`, or a dict of choices
-) -> Space:
+def get_space(space: Space | str | dict) -> Space: # space: a space, a name in `SPACES`, or a dict of choices
     "A space; raises `InputError` where there is none of that name."
     if isinstance(space, str) and space not in SPACES:
         raise InputError("search", "space", repr(space), f"one of {', '.join(SPACES)}",
