@@ -209,7 +209,7 @@ MOMENTS = {
 def test_one_process_killed_at_every_moment_resumes(tmp_path, monkeypatch):
     "Killed again and again in the same folder, it ends with what it would have ended with."
     monkeypatch.setattr(latentkit.search, "STALE", 2)
-    options = dict(method="tpe", trials=12, epochs=2) # ten draws, then two that TPE proposes
+    options = dict(method="tpe", trials=12, epochs=1) # ten draws, then two that TPE proposes
     assert run(tmp_path/"whole", options) == 0
     folder = tmp_path/"killed"
     for moment, prepare in MOMENTS.items():
@@ -254,8 +254,8 @@ def test_a_process_that_slept_too_long_loses_its_trial(tmp_path, monkeypatch):
 
 def test_more_trials_later_are_those_of_a_longer_search(tmp_path):
     "With TPE and pruning too, where one process runs them."
-    options = dict(method="tpe", epochs=2)
-    assert run(tmp_path/"long", options | {"trials": 13}) == 0
+    options = dict(method="tpe", epochs=1)
+    assert run(tmp_path/"long", options | {"trials": 12}) == 0
     assert run(tmp_path/"short", options | {"trials": 11}) == 0
-    assert run(tmp_path/"short", options | {"trials": 13}) == 0
+    assert run(tmp_path/"short", options | {"trials": 12}) == 0
     assert contents(tmp_path/"long") == contents(tmp_path/"short")
