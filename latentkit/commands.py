@@ -10,25 +10,35 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'execute', 'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search',
            'best_trial', 'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
-# %% ../nbs/05a_commands.ipynb #b50c9acb
-import argparse, csv, json, math, os, re, shutil, socket, sys
+# %% ../nbs/05a_commands.ipynb #a8e63e37
+import argparse
+import csv
+import json
+import math
+import os
+import re
+import shutil
+import socket
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from .data import InputError, atomic, closest, find_data, look_in, open_npz, writable_folder
 from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
-# %% ../nbs/05a_commands.ipynb #553cce26
+# %% ../nbs/05a_commands.ipynb #7aff08ce
 def under_make() -> bool:
     "Was the command started by the project's Makefile?"
     return "LATENTKIT_MAKE" in os.environ
 
-def spelled(flag: str) -> str: # flag: such as "team-d"
+def spelled(
+    flag: str, # such as "team-d"
+) -> str:
     "A flag as its user writes it: `--team-d`, or `TEAM_D` under make."
     return flag.upper().replace("-", "_") if under_make() else f"--{flag}"
 
@@ -38,7 +48,7 @@ def called(
     "A command as its user writes it."
     return f"make {command}" if under_make() else f"latentkit {command}"
 
-# %% ../nbs/05a_commands.ipynb #bdf7eb8a
+# %% ../nbs/05a_commands.ipynb #a93ca6b4
 def wrong(
     flag: str,
     found: str,
@@ -48,26 +58,34 @@ def wrong(
     "The error about a flag."
     return InputError(spelled(flag), "", found, expected, remedy)
 
-# %% ../nbs/05a_commands.ipynb #1ffbce9d
-def one_of(flag: str, text: str, known: Iterable[str]) -> str:
+# %% ../nbs/05a_commands.ipynb #1bde2cd7
+def one_of(
+    flag: str,
+    text: str,
+    known: Iterable[str],
+) -> str:
     "A name among known ones."
     known = list(known)
     if text in known:
         return text
     raise wrong(flag, repr(text), f"one of {', '.join(known)}", closest(text, known) or "Choose one of them.")
 
-def some_of(flag: str, texts: list[str], known: Iterable[str]) -> list[str]:
+def some_of(
+    flag: str,
+    texts: list[str],
+    known: Iterable[str],
+) -> list[str]:
     "Several names among known ones, each once."
     return [one_of(flag, text, known) for text in dict.fromkeys(texts)]
 
-# %% ../nbs/05a_commands.ipynb #fd68301a
+# %% ../nbs/05a_commands.ipynb #8daa6638
 def number(
     flag: str,
     text: str,
     kind: type = int,
     low: float = 1,
     high: float = math.inf,
-) -> int | float:
+) -> Any: # of this kind
     "A number within bounds."
     try:
         value = kind(text)
@@ -86,22 +104,31 @@ def numbers(
     "Whole numbers from 0, each once."
     return list(dict.fromkeys(number(flag, text, low=0) for text in texts))
 
-# %% ../nbs/05a_commands.ipynb #a65b64a3
+# %% ../nbs/05a_commands.ipynb #34c7d315
 SWITCH = {"auto": None, "true": True, "false": False}
 
-def switch(flag: str, text: str) -> bool | None: # text: one of `SWITCH`
+def switch(
+    flag: str,
+    text: str, # one of `SWITCH`
+) -> bool | None:
     "Yes, no, or what the program thinks best (None)."
     return SWITCH[one_of(flag, text, SWITCH)]
 
-def device_name(flag: str, text: str) -> str:
+def device_name(
+    flag: str,
+    text: str,
+) -> str:
     "A device as torch calls it. Whether this machine has it is for torch to say."
     if re.fullmatch(r"cpu|mps|cuda(:\d+)?", text):
         return text
     hint = closest(text, ["cpu", "cuda", "cuda:1", "mps"])
     raise wrong(flag, repr(text), "cpu, cuda or, for the second GPU, cuda:1", hint or "Choose one of them.")
 
-# %% ../nbs/05a_commands.ipynb #93fc99e3
-def data_folder(flag: str, folder: str) -> str | None: # folder: "": look around, as `find_data` does
+# %% ../nbs/05a_commands.ipynb #28c0d1c1
+def data_folder(
+    flag: str,
+    folder: str, # "": look around, as `find_data` does
+) -> str | None:
     "A folder with data. None: what is found elsewhere, or the built-in sample."
     if folder and not Path(folder).is_dir():
         near = closest(Path(folder).name, folders_beside(Path(folder)))
@@ -116,15 +143,20 @@ def data_folder(flag: str, folder: str) -> str | None: # folder: "": look around
             pass
     return folder or None
 
-def folders_beside(path: Path) -> list[str]:
+def folders_beside(
+    path: Path,
+) -> list[str]:
     "Names of the folders beside a path."
     try:
         return [place.name for place in path.parent.iterdir() if place.is_dir()]
     except OSError:
         return []
 
-# %% ../nbs/05a_commands.ipynb #d2618fc7
-def out_folder(flag: str, folder: str) -> Path:
+# %% ../nbs/05a_commands.ipynb #5d9ccec6
+def out_folder(
+    flag: str,
+    folder: str,
+) -> Path:
     "A folder that can be written; made where it is missing."
     try:
         return writable_folder(folder)
@@ -144,7 +176,9 @@ def free_port(
     other = next((p for p in range(max(port, 1024) + 1, 65536) if is_free(p)), 8866)
     raise wrong(flag, f"{port}, which is in use or not ours to use", "a free port", f"Choose another, such as {other}.")
 
-def is_free(port: int) -> bool:
+def is_free(
+    port: int,
+) -> bool:
     "Can a server listen here?"
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -154,8 +188,11 @@ def is_free(port: int) -> bool:
             return False
     return True
 
-# %% ../nbs/05a_commands.ipynb #860fd2ee
-def final_notebook(flag: str, path: str) -> Path: # path: "": look for it
+# %% ../nbs/05a_commands.ipynb #3c01e2b9
+def final_notebook(
+    flag: str,
+    path: str, # "": look for it
+) -> Path:
     "The final notebook: in a clone it lies beside the package."
     clone = Path(find_spec("latentkit").origin).parents[1]/"nbs"
     places = [Path(path)] if path else [clone/"05_final.ipynb", Path("nbs/05_final.ipynb"), Path("05_final.ipynb")]
@@ -164,7 +201,7 @@ def final_notebook(flag: str, path: str) -> Path: # path: "": look for it
     raise wrong(flag, f"no notebook at {' or '.join(map(str, places))}", "05_final.ipynb",
                 "Say where it is, or take it from nbs/ in a clone of the project.")
 
-# %% ../nbs/05a_commands.ipynb #25459c45
+# %% ../nbs/05a_commands.ipynb #43422c05
 @dataclass(frozen=True)
 class Flag:
     "A flag of the command line."
@@ -182,7 +219,7 @@ class Flag:
             parser.add_argument(f"--{name}", metavar=self.metavar, default=self.default, help=self.help,
                                 nargs="+" if self.many else None)
 
-# %% ../nbs/05a_commands.ipynb #5273884e
+# %% ../nbs/05a_commands.ipynb #c409b20a
 SPACES, METHODS = ("D", "optimiser"), ("random", "tpe") # as in search, which imports pandas
 NAMES = [*RECIPES, *ALIASES]
 
@@ -203,7 +240,7 @@ RECIPE_FLAGS = {
                    partial(one_of, known=METHODS), "NAME", "random"),
 }
 
-# %% ../nbs/05a_commands.ipynb #7334110b
+# %% ../nbs/05a_commands.ipynb #359ec941
 TRAINING_FLAGS = {
     "epochs": Flag("default: the recipe's own", number),
     "retrain": Flag("auto, the default: train what is missing or was made for other data; true: all; false: only load",
@@ -226,8 +263,10 @@ SERVING_FLAGS = {
 }
 FLAGS = DATA_FLAGS | RECIPE_FLAGS | TRAINING_FLAGS | SERVING_FLAGS
 
-# %% ../nbs/05a_commands.ipynb #21c903fa
-def settled(line: str) -> str | None:
+# %% ../nbs/05a_commands.ipynb #1b2081a6
+def settled(
+    line: str,
+) -> str | None:
     "What stays of a line: what followed its last carriage return; None for a progress bar."
     parts = [part for part in line.split("\r") if part.strip()]
     last = parts[-1].rstrip() if parts else ""
@@ -251,7 +290,7 @@ class Lines:
         "Show what was written."
         self.terminal.flush()
 
-# %% ../nbs/05a_commands.ipynb #a72dd6ea
+# %% ../nbs/05a_commands.ipynb #8890daed
 def aligned(
     rows: list[dict[str, str]], # the same columns in each, the important ones first
     width: int,                 # of the terminal
@@ -266,7 +305,7 @@ def aligned(
         return "  ".join([line[0].ljust(widths[0]), *[line[k].rjust(widths[k]) for k in range(1, count)]])
     return "\n".join(text_of(line).rstrip() for line in table)
 
-# %% ../nbs/05a_commands.ipynb #9002c643
+# %% ../nbs/05a_commands.ipynb #8a6ff383
 def sections_of(
     cells: list, # of a notebook
 ) -> dict[str, list]: # heading -> cells; results first, flags left out
@@ -279,8 +318,10 @@ def sections_of(
         parts.setdefault(heading, []).append(cell)
     return {name: some for name, some in parts.items() if some and name != "Flags"}
 
-# %% ../nbs/05a_commands.ipynb #23f80d8d
-def settled_outputs(outputs: list) -> list: # outputs: of a code cell
+# %% ../nbs/05a_commands.ipynb #ef0017da
+def settled_outputs(
+    outputs: list, # of a code cell
+) -> list:
     "A cell's outputs: printed text in one piece and settled, warnings left out."
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     lines = [line for whole in printed.split("\n") if (line := settled(whole))]
@@ -291,14 +332,16 @@ def settled_outputs(outputs: list) -> list: # outputs: of a code cell
         found.insert(0, stream)
     return found
 
-def readable(cell) -> bool: # cell: of a notebook; its output is settled
+def readable(
+    cell, # of a notebook; its output is settled
+) -> bool:
     "Does a reader see anything of this cell?"
     if cell.cell_type != "code":
         return bool(cell.source.strip())
     cell.outputs = settled_outputs(cell.outputs)
     return bool(cell.outputs)
 
-# %% ../nbs/05a_commands.ipynb #f7e3aa08
+# %% ../nbs/05a_commands.ipynb #70b2e98b
 def notebook_page(
     path: Path, # of an executed notebook
 ) -> str: # HTML
@@ -318,7 +361,7 @@ def notebook_page(
     sections = {name: html for name, cells in parts.items() if (html := html_of(cells)).strip()}
     return page_html(title[1], sections.pop("", Markup()), sections)
 
-# %% ../nbs/05a_commands.ipynb #610ea321
+# %% ../nbs/05a_commands.ipynb #6a6d1cb2
 def need(
     command: str,
     *packages: str,
@@ -344,7 +387,7 @@ def execute(
                                stdout_file=sys.stdout, stderr_file=sys.stderr if debug else None,
                                extra_arguments=[f"--log-level={logging.ERROR}"])
 
-# %% ../nbs/05a_commands.ipynb #3037e9e0
+# %% ../nbs/05a_commands.ipynb #04142ca2
 def parameters_of(
     options: argparse.Namespace, # of `run`
 ) -> dict: # for the final notebook; what is not given keeps the notebook's own value
@@ -358,7 +401,7 @@ def parameters_of(
             "RETRAIN": "auto" if options.retrain is None else options.retrain,
             **{key: value for key, value in given.items() if value is not None}}
 
-# %% ../nbs/05a_commands.ipynb #3f0f4944
+# %% ../nbs/05a_commands.ipynb #d93dae50
 def shown_result(
     row: dict[str, str], # of results.csv
 ) -> dict[str, str]: # the important columns first
@@ -370,7 +413,10 @@ def shown_result(
             "R@5": part("R@5"), "95 %": f"{part('low')} to {part('high')}", "seconds": part("seconds trained", 0),
             "parameters": f"{int(row['parameters']):,}"}
 
-def what_to_submit(rows: list[dict[str, str]], submission: Path) -> str: # rows: of results.csv, best first
+def what_to_submit(
+    rows: list[dict[str, str]], # of results.csv, best first
+    submission: Path,
+) -> str:
     "The best model's file, and that of the best one which does not read the captions' words."
     best = rows[0]["name"]
     plain = next((row["name"] for row in rows if "words" not in row["name"]), best)
@@ -378,7 +424,7 @@ def what_to_submit(rows: list[dict[str, str]], submission: Path) -> str: # rows:
     return (f"Submit {submission/f'submission_{best}.csv'}{other}; "
             f"see {submission/'final.html'} and {submission/'report.html'}")
 
-# %% ../nbs/05a_commands.ipynb #41059760
+# %% ../nbs/05a_commands.ipynb #84ad30b2
 def run(
     options: argparse.Namespace, # data, out, recipes, blends, epochs, retrain, refit, seed, device, notebook, debug
 ) -> None:
@@ -394,7 +440,7 @@ def run(
     print("", aligned([shown_result(row) for row in rows], shutil.get_terminal_size().columns), "", sep="\n")
     print(what_to_submit(rows, submission))
 
-# %% ../nbs/05a_commands.ipynb #25871138
+# %% ../nbs/05a_commands.ipynb #41e2e667
 def read_data(
     folder: str | None, # None: find it
 ) -> tuple: # source, pairs, split
@@ -409,7 +455,7 @@ def read_data(
     print(f"data: {source.origin}\n{pairs}\n{split}", flush=True)
     return source, pairs, split
 
-# %% ../nbs/05a_commands.ipynb #b937e8e8
+# %% ../nbs/05a_commands.ipynb #cb62e840
 def compare(
     options: argparse.Namespace, # data, out, recipes, minutes, seed, device
 ) -> None:
@@ -424,7 +470,7 @@ def compare(
     print("", comparison.table[["MRR", "R@1", "R@10", "seconds"]].round(3).to_string(), "", sep="\n")
     print(f"See {folder/'compare.html'}; the table is {folder/'compare.csv'}")
 
-# %% ../nbs/05a_commands.ipynb #13f26f5f
+# %% ../nbs/05a_commands.ipynb #33a594ac
 def search(
     options: argparse.Namespace, # data, out, recipe, space, method, trials, epochs, seed, storage, device
 ) -> None:
@@ -444,8 +490,10 @@ def search(
         plot_search(folder).savefig(temporary, dpi=150)
     print(best_trial(folder))
 
-# %% ../nbs/05a_commands.ipynb #55c33698
-def best_trial(folder: Path) -> str: # folder: of a search
+# %% ../nbs/05a_commands.ipynb #a28142e5
+def best_trial(
+    folder: Path, # of a search
+) -> str:
     "What a search has found, and where its files are."
     path = folder/"best_config.json"
     if not path.is_file():
@@ -454,7 +502,7 @@ def best_trial(folder: Path) -> str: # folder: of a search
     return (f"best: {best['config']}, validation MRR ({best['protocol']}) {best['mrr']:.4f}, trial {best['trial']}\n"
             f"See {path}, best_model.pth, hpsearch_results.csv and hpsearch.png")
 
-# %% ../nbs/05a_commands.ipynb #10dcf08e
+# %% ../nbs/05a_commands.ipynb #3b4fa39e
 def seeds(
     options: argparse.Namespace, # data, out, recipe, seeds, team_d, epochs, device
 ) -> None:
@@ -467,7 +515,7 @@ def seeds(
     print(inventory.drop(columns=["config"]).to_string(index=False))
     print(f"The models are in {options.out/'seeds'}, what they submit in {options.out/'submission'}")
 
-# %% ../nbs/05a_commands.ipynb #f281b677
+# %% ../nbs/05a_commands.ipynb #b0504b17
 def inspect(
     options: argparse.Namespace, # data, out, port, no_browser
 ) -> None:
@@ -479,7 +527,7 @@ def inspect(
     from latentkit.inspect_ui import serve
     serve(options.out, options.data, options.port, not options.no_browser)
 
-# %% ../nbs/05a_commands.ipynb #fb10a8f7
+# %% ../nbs/05a_commands.ipynb #3822abfe
 COMMANDS = { # name -> the function, its flags in the order in which they are checked
     "run": (run, ["recipes", "blends", "epochs", "retrain", "refit", "seed", "device", "data", "notebook", "out"]),
     "compare": (compare, ["recipes", "minutes", "seed", "device", "data", "out"]),
@@ -499,7 +547,7 @@ class Parser(argparse.ArgumentParser):
         hint = closest((value[1] or value[2]).split("=")[0], known) if value else ""
         raise InputError(self.prog, "", message, expected, hint or f"See {self.prog} --help.")
 
-# %% ../nbs/05a_commands.ipynb #46f63961
+# %% ../nbs/05a_commands.ipynb #ef10954c
 def make_parser() -> argparse.ArgumentParser:
     "The parser of the whole command line."
     parser = Parser("latentkit", description="Translate one frozen latent space into another, judged by retrieval.",
@@ -526,7 +574,7 @@ def parse(
             setattr(options, name, FLAGS[flag].check(flag, getattr(options, name)))
     return options
 
-# %% ../nbs/05a_commands.ipynb #99aa7e0f
+# %% ../nbs/05a_commands.ipynb #f9904f09
 def told(
     error: Exception,
 ) -> tuple[int, str]: # exit code, paragraph
@@ -537,7 +585,7 @@ def told(
     more = "DEBUG=1" if under_make() else "--debug"
     return 1, f"{kind}: {text.strip() or 'no message'}. With {more} the same command shows the traceback."
 
-# %% ../nbs/05a_commands.ipynb #4d502e98
+# %% ../nbs/05a_commands.ipynb #6d6b8acb
 def main(
     arguments: list[str] | None = None, # None: those of the command line
 ) -> int: # exit code

@@ -3,6 +3,7 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from project import ROOT, run
@@ -63,6 +64,14 @@ def test_errors_speak_make_under_make(places):
     options = dict(env=os.environ | {"LATENTKIT_MAKE": "1"})
     assert latentkit("run", "--data", "nowhere", **options).stderr.startswith("make run: DATA: found 'nowhere'")
     assert "Run `make run` first" in latentkit("inspect", "--out", f"{places['tmp']}/empty", **options).stderr
+
+def test_make_passes_its_variables_on():
+    given = "RECIPES=ridge best", "BLENDS=none", "DATA=a b", "EPOCHS=3", "DEBUG=1"
+    line = run("make", "-n", "run", *given, "READY=Makefile").stdout
+    for part in '--data "a b"', '--out "."', '--epochs "3"', "--recipes ridge best", "--blends none", "--debug":
+        assert part in line
+    done = run("make", "run", "DATA=nowhere", "READY=Makefile", f"BIN={Path(sys.executable).parent}")
+    assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
 
 def test_debug_shows_the_traceback():
     assert "Traceback" in latentkit("run", "--epochs", "abc", "--debug").stderr
