@@ -251,10 +251,7 @@ def read_array(
 BLOCK = 1 << 23 # bytes to unpack at a time
 
 def find_ones(stream: IO[bytes], dtype: np.dtype, size: int, most: int, block: int) -> tuple[np.ndarray, bool]:
-    """Where an array of `size` entries is not zero, in memory for one block of bytes.
-
-    Gives flat positions, and whether all entries were read: it stops when it has found more than `most`.
-    """
+    "Flat positions of the `size` entries that are not zero, and whether all were read: it stops after `most` ones."
     done, ones, found = 0, [np.empty(0, np.int64)], 0
     while done < size and found <= most:
         count = min(size-done, max(1, block//dtype.itemsize))

@@ -90,11 +90,8 @@ def sampled_candidates(
     return np.concatenate(rows)
 
 # %% ../nbs/01b_retrieval.ipynb #2440287c
-def block_candidates(
-    target,          # (Q,) int, the place of each query's own image, queries in file order
-    size: int = 100, # queries a block
-) -> np.ndarray: # (Q, <=size) int64, the true image first, then the block's other images, then -1 as filler
-    "Candidates of the official protocol: the distinct images of a query's own block."
+def block_candidates(target, size: int = 100) -> np.ndarray: # (Q, <=size) int64; the true image first, -1 as filler
+    "Candidates of the official protocol: the distinct images of a query's own block, for `target` (Q,) in file order."
     target = np.asarray(target)
     result = np.full((len(target), min(size, len(target))), -1)
     for start in range(0, len(target), size):
@@ -170,13 +167,8 @@ def metrics(
             "median": float(np.median(ranks)), "p75": p75}
 
 # %% ../nbs/01b_retrieval.ipynb #03754d7d
-def bootstrap_means(
-    values,                # (Q,) floats, one a query
-    image_of,              # (Q,) int, each query's image
-    resamples: int = 2000,
-    seed: int = 0,
-) -> np.ndarray: # (resamples,)
-    "The mean of `values` in each resample of images (not captions)."
+def bootstrap_means(values, image_of, resamples: int = 2000, seed: int = 0) -> np.ndarray: # (resamples,)
+    "The mean of `values` (Q,) in each resample of images, not captions."
     _, group = np.unique(image_of, return_inverse=True)
     sums, counts, rng = np.bincount(group, values), np.bincount(group), np.random.default_rng(seed)
     means = []
@@ -212,12 +204,8 @@ def better_than(
     return {"difference": float(difference.mean()), "low": float(low), "high": float(high), "p": float(p)}
 
 # %% ../nbs/01b_retrieval.ipynb #a33e3a1e
-def gallery_size(
-    target,        # (Q,) int, the place of each query's own image
-    images: int,   # G
-    protocol: str, # one of `PROTOCOLS`
-) -> float:
-    "The mean number of candidates a query."
+def gallery_size(target, images: int, protocol: str) -> float:
+    "The mean number of candidates a query, with `images` in the gallery."
     if protocol == "blocks":
         return float((block_candidates(target) >= 0).sum(1).mean())
     return min(100, images) if protocol == "1+99" else images
