@@ -7,11 +7,10 @@ __all__ = ['DAMAGE', 'HEADER_LOCK', 'KINDS', 'BLOCK', 'HEADERS', 'FACTS', 'Input
            'writable_folder', 'atomic', 'Pairs', 'checksum', 'Queries', 'subset', 'open_npz', 'read_header', 'load_npy',
            'open_member', 'read_exactly', 'read_array', 'find_ones', 'read_label', 'write_header', 'check_finite',
            'float_blocks', 'copy_latents', 'caption_header', 'caption_fields', 'read_captions', 'base_name', 'rows_by',
-           'match_names', 'rows_of_lines', 'image_of_from_captions', 'cache_folder', 'atomic_folder', 'unpack_small',
-           'unpack', 'shape_of', 'check_shapes', 'check_metadata', 'check_distinct', 'image_of_from_key',
-           'read_image_of', 'cache_name', 'source_of', 'drop_stale', 'read_pairs', 'member_info', 'write_npz',
-           'one_hot_blocks', 'write_pairs', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image',
-           'Source', 'nearest_files', 'look_in', 'find_data']
+           'match_names', 'image_of_from_captions', 'cache_folder', 'atomic_folder', 'unpack_small', 'unpack',
+           'check_shapes', 'check_distinct', 'image_of_from_key', 'read_image_of', 'cache_name', 'source_of',
+           'drop_stale', 'read_pairs', 'member_info', 'write_npz', 'write_pairs', 'read_queries', 'write_queries',
+           'Split', 'cut_by_image', 'split_by_image', 'Source', 'nearest_files', 'look_in', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
 import csv
@@ -193,19 +192,14 @@ def open_npz(
 # %% ../nbs/00_data.ipynb #33726f7e
 HEADER_LOCK = RLock() # re-entrant: a finaliser that runs during the parsing may read a header as well
 
-def read_header(
-    stream: IO[bytes], # at the start of an .npy file
-) -> tuple[tuple, bool, np.dtype]: # shape, whether it is in Fortran order, dtype
-    "Parse an `.npy` header, one thread at a time."
+def read_header(stream: IO[bytes]) -> tuple[tuple, bool, np.dtype]: # shape, whether it is in Fortran order, dtype
+    "Parse the header at the start of an `.npy` file, one thread at a time."
     with HEADER_LOCK:
         version = npy.read_magic(stream)
         return npy.read_array_header_1_0(stream) if version == (1, 0) else npy.read_array_header_2_0(stream)
 
 # %% ../nbs/00_data.ipynb #d3a235e3
-def load_npy(
-    path: str | Path,             # an .npy file
-    mmap_mode: str | None = None, # "r" maps the file instead of reading it
-) -> np.ndarray:
+def load_npy(path: str | Path, mmap_mode: str | None = None) -> np.ndarray: # with "r" a map of the file
     "`np.load`, with the header parsed one thread at a time."
     with HEADER_LOCK:
         return np.load(path, mmap_mode=mmap_mode)
@@ -213,9 +207,7 @@ def load_npy(
 # %% ../nbs/00_data.ipynb #e886b226
 @contextmanager
 def open_member(
-    path: str | Path,         # the npz file, for messages
-    archive: zipfile.ZipFile, # the same, open
-    key: str,                 # such as "captions/embeddings"
+    path: str | Path, archive: zipfile.ZipFile, key: str # the path is for messages
 ) -> Iterator[tuple[IO[bytes], tuple, np.dtype, bool]]:
     "Yield the data of array `key` as a stream, with its shape, its dtype and whether it is in Fortran order."
     if key+".npy" not in archive.namelist():
@@ -258,14 +250,8 @@ def read_array(
 # %% ../nbs/00_data.ipynb #7fd74e05
 BLOCK = 1 << 23 # bytes to unpack at a time
 
-def find_ones(
-    stream: IO[bytes], # the data of an array
-    dtype: np.dtype,
-    size: int,        # entries of the array
-    most: int,        # stop when more than this many were found
-    block: int,       # bytes at a time
-) -> tuple[np.ndarray, bool]: # flat positions of the entries that are not zero; whether all entries were read
-    "Where an array is not zero, in memory for one block."
+def find_ones(stream: IO[bytes], dtype: np.dtype, size: int, most: int, block: int) -> tuple[np.ndarray, bool]:
+    "Flat positions of the `size` entries that are not zero, and whether all were read: it stops after `most` ones."
     done, ones, found = 0, [np.empty(0, np.int64)], 0
     while done < size and found <= most:
         count = min(size-done, max(1, block//dtype.itemsize))
@@ -277,12 +263,9 @@ def find_ones(
 
 # %% ../nbs/00_data.ipynb #0c7ea8b1
 def read_label(
-    path: str | Path,         # the npz file, for messages
-    archive: zipfile.ZipFile, # the same, open
-    key: str = "captions/label", # (N, M), one non-zero in each row
-    block: int = BLOCK,       # bytes at a time
+    path: str | Path, archive: zipfile.ZipFile, key: str = "captions/label", block: int = BLOCK
 ) -> np.ndarray: # (N,) int64, the column of each row's one
-    "The one-hot matrix `key` as an index; raises `InputError` if a caption has no image or several."
+    "The one-hot matrix `key` (N, M) as an index; raises `InputError` if a caption has no image or several."
     with open_member(path, archive, key) as (stream, shape, dtype, fortran):
         if len(shape) != 2 or dtype.kind not in "buif":
             raise InputError(path, key, f"{dtype} of shape {shape}", "a one-hot matrix (captions, images)",
@@ -295,16 +278,10 @@ def read_label(
         row, rest = wrong[0], f"for this caption ({len(wrong)} such rows)" if complete else "or more"
         raise InputError(path, f"{key} row {row}", f"{counts[row]} images {rest}", "exactly one",
                          "Drop these captions, or mark one image for each.")
-    image_of = np.empty(n, np.int64)
-    image_of[caption] = image
-    return image_of
+    return image[np.argsort(caption)]
 
 # %% ../nbs/00_data.ipynb #41497abd
-def write_header(
-    stream: IO[bytes],
-    shape: tuple, # of the array
-    dtype,        # of the array
-) -> None:
+def write_header(stream: IO[bytes], shape: tuple, dtype) -> None:
     "Write the header of an `.npy` file in C order; the array's bytes follow it."
     facts = {"shape": tuple(shape), "fortran_order": False, "descr": npy.dtype_to_descr(np.dtype(dtype))}
     npy.write_array_header_1_0(stream, facts)
@@ -324,13 +301,8 @@ def check_finite(
                      "finite float32 values", "Encode these rows again or drop them.")
 
 # %% ../nbs/00_data.ipynb #f9daab5f
-def float_blocks(
-    stream: IO[bytes],        # the data of an array
-    shape: tuple[int, int],  # (rows, dims)
-    dtype: np.dtype,         # floats of any width
-    fortran: bool,           # an array in Fortran order is one block: it cannot be cut by rows
-) -> Iterator[np.ndarray]: # (some rows, dims) float32, contiguous
-    "The rows of a matrix, block by block; float32 overflow gives infinity."
+def float_blocks(stream: IO[bytes], shape: tuple[int, int], dtype: np.dtype, fortran: bool) -> Iterator[np.ndarray]:
+    "The rows of a matrix as float32, block by block (Fortran order: in one); an overflow gives infinity."
     rows, dims = shape
     step = rows if fortran else max(1, BLOCK//(dims*dtype.itemsize))
     for start in range(0, rows, step):
@@ -341,13 +313,8 @@ def float_blocks(
             yield np.ascontiguousarray(block, dtype=np.float32)
 
 # %% ../nbs/00_data.ipynb #730180f6
-def copy_latents(
-    path: str | Path,         # the npz file, for messages
-    archive: zipfile.ZipFile, # the same, open
-    key: str,                 # (rows, dims) floats
-    target: Path,             # the .npy file to write, float32
-) -> int: # the checksum of the float32 bytes
-    "Stream latents into a file that can be mapped; raises `InputError` for a wrong shape, dtype or value."
+def copy_latents(path: str | Path, archive: zipfile.ZipFile, key: str, target: Path) -> int: # checksum of the float32
+    "Stream latents into an `.npy` file of float32; raises `InputError` for a wrong shape, dtype or value."
     with open_member(path, archive, key) as (stream, shape, dtype, fortran), open(target, "wb") as file:
         if len(shape) != 2 or dtype.kind != "f" or 0 in shape:
             raise InputError(path, key, f"{dtype} of shape {shape}", "a non-empty float32 matrix (rows, dims)",
@@ -364,11 +331,8 @@ def copy_latents(
 # %% ../nbs/00_data.ipynb #72e281c4
 HEADERS = [["id", "image", "caption"], ["image", "caption"], ["id", "caption"]]
 
-def caption_header(
-    path: str | Path, # for messages
-    line: str,        # the first line of a caption list
-) -> tuple[list[str], str]: # column names, separator
-    "The columns of a caption list; raises `InputError` for an unknown header."
+def caption_header(path: str | Path, line: str) -> tuple[list[str], str]: # column names, separator
+    "The columns of a caption list by its first line; raises `InputError` for an unknown header."
     for separator in ",|\t":
         names = [name.strip().lower() for name in line.split(separator)]
         if names in HEADERS:
@@ -377,12 +341,8 @@ def caption_header(
                      "separated by ',', '|' or tab", "Add the header line.")
 
 # %% ../nbs/00_data.ipynb #ecf708c5
-def caption_fields(
-    line: str,
-    separator: str,
-    columns: int, # the last one, the caption, may hold the separator unquoted
-) -> list[str]: # fewer than `columns` if the line is too short
-    "The fields of one line of a caption list."
+def caption_fields(line: str, separator: str, columns: int) -> list[str]: # fewer than `columns` in a short line
+    "The fields of one line of a caption list; the last one, the caption, may hold the separator unquoted."
     fields = next(csv.reader([line], delimiter=separator)) if '"' in line else line.split(separator)
     return [*fields[:columns-1], separator.join(fields[columns-1:])] if len(fields) >= columns else fields
 
@@ -415,11 +375,8 @@ def base_name(name: str) -> str:
     return re.split(r"[/\\]", name)[-1]
 
 # %% ../nbs/00_data.ipynb #3fa3b7a8
-def rows_by(
-    key: Callable[[str], str], # what names are compared by
-    names: Iterable,           # (M,) str
-) -> dict[str, int | None]: # None for a key that several names share
-    "The row of each name, by a key."
+def rows_by(key: Callable[[str], str], names: Iterable) -> dict[str, int | None]:
+    "The row of each name, compared by a key; None for a key that several names share."
     rows: dict[str, int | None] = {}
     for row, name in enumerate(names):
         found = key(str(name))
@@ -444,31 +401,9 @@ def match_names(
         found[name] = rows[0]
     return np.array([found[name] for name in wanted], np.int64)
 
-# %% ../nbs/00_data.ipynb #420e687e
-def rows_of_lines(
-    path,                # the caption list, for messages
-    given: list[str],    # a key a line: ids or texts
-    images: list[str],   # an image name a line
-    wanted: set[str],    # keys that are needed; the list may know more images than the npz
-    names: Iterable[str],# (M,) image names of the npz
-) -> tuple[dict[str, int], set[str]]: # key -> row of `names`; keys that are given two images
-    "Look up the image of each needed key."
-    lines = [number for number, key in enumerate(given) if key in wanted]
-    table: dict[str, int] = {}
-    clash = set()
-    for number, row in zip(lines, match_names(path, [images[number] for number in lines], names)):
-        if table.setdefault(given[number], row) != row:
-            clash.add(given[number])
-    return table, clash
-
 # %% ../nbs/00_data.ipynb #55cda46a
-def image_of_from_captions(
-    path: str | Path,     # captions.txt with an `image` column
-    ids: np.ndarray,      # (N,) caption ids of the npz
-    captions: np.ndarray, # (N,) captions of the npz
-    names: np.ndarray,    # (M,) image names of the npz
-) -> np.ndarray: # (N,) int64, image of each caption
-    "The image of each caption according to a caption list; raises `InputError` if a caption has none or two."
+def image_of_from_captions(path: str | Path, ids: np.ndarray, captions: np.ndarray, names: np.ndarray) -> np.ndarray:
+    "The image (N,) of each caption of the npz by a caption list; raises `InputError` if a caption has none or two."
     columns = read_captions(path)
     if "image" not in columns:
         raise InputError(path, "line 1", f"columns {', '.join(columns)}", "a column `image`",
@@ -477,13 +412,16 @@ def image_of_from_captions(
     if "id" not in columns and columns["caption"] == texts:
         return match_names(path, columns["image"], names)
     wanted, given = ([str(i) for i in ids], columns["id"]) if "id" in columns else (texts, columns["caption"])
-    table, clash = rows_of_lines(path, given, columns["image"], set(wanted), names)
+    table: dict[str, set] = {key: set() for key in wanted}
+    lines = [(key, image) for key, image in zip(given, columns["image"]) if key in table] # it may list more images
+    for (key, _), row in zip(lines, match_names(path, [image for _, image in lines], names)):
+        table[key].add(row)
     for number, key in enumerate(wanted):
-        if key not in table or key in clash:
-            raise InputError(path, f"caption {key!r}", "two images" if key in clash else "no line",
-                             "one line for each caption",
+        if len(table[key]) != 1:
+            found = "two images" if table[key] else "no line"
+            raise InputError(path, f"caption {key!r}", found, "one line for each caption",
                              f"It is row {number} of captions/text. An `id` column makes every line unambiguous.")
-    return np.array([table[key] for key in wanted], np.int64)
+    return np.array([min(table[key]) for key in wanted], np.int64)
 
 # %% ../nbs/00_data.ipynb #8d08899b
 def cache_folder() -> Path: # an existing folder that can be written
@@ -520,12 +458,8 @@ def atomic_folder(
 # %% ../nbs/00_data.ipynb #8a2f2862
 FACTS = "num_captions", "num_images", "embedding_dim_text", "embedding_dim_image" # under metadata/, one number each
 
-def unpack_small(
-    path: str | Path,         # train.npz
-    archive: zipfile.ZipFile, # the same, open
-    folder: Path,             # where the files go
-) -> dict[str, list[int]]: # the metadata, such as {"num_captions": [125000]}
-    "Unpack ids, captions, names and, if it is there, captions/image."
+def unpack_small(path: str | Path, archive: zipfile.ZipFile, folder: Path) -> dict[str, list[int]]:
+    'Unpack the small arrays into a folder; gives the metadata, such as {"num_captions": [125000]}.'
     np.save(folder/"ids.npy", read_array(path, archive, "captions/ids", "iu").astype(np.int64))
     np.save(folder/"captions.npy", read_array(path, archive, "captions/text", "U"))
     np.save(folder/"names.npy", read_array(path, archive, "images/names", "U"))
@@ -557,55 +491,34 @@ def unpack(
         said = unpack_small(path, archive, folder)
         labelled.result()
         crc = [text.result(), image.result()]
-    check_shapes(path, folder)
-    check_metadata(path, folder, said)
+    check_shapes(path, folder, said)
     check_distinct(path, load_npy(folder/"ids.npy"))
     facts = {"source": str(Path(path).resolve()), "crc": crc, "metadata": said}
     (folder/"facts.json").write_text(json.dumps(facts))
 
-# %% ../nbs/00_data.ipynb #876a3270
-def shape_of(
-    folder: Path, # what `unpack` made
-    name: str,    # such as "text"
-) -> tuple:
-    "The shape of an unpacked array."
-    return load_npy(folder/f"{name}.npy", mmap_mode="r").shape
-
 # %% ../nbs/00_data.ipynb #8062ad9b
-def check_shapes(
-    path: str | Path, # the npz file, for messages
-    folder: Path,     # what `unpack` made of it
-) -> None:
-    "Raise `InputError` if arrays differ in length."
-    n, m = shape_of(folder, "text")[0], shape_of(folder, "image")[0]
-    checks = [("captions/ids", shape_of(folder, "ids"), (n,)), ("captions/text", shape_of(folder, "captions"), (n,)),
-              ("images/names", shape_of(folder, "names"), (m,))]
+def check_shapes(path: str | Path, folder: Path, said: dict) -> None:
+    "Raise `InputError` if unpacked arrays differ in length, or the metadata (`said`) contradict them."
+    keys = "text", "image", "ids", "captions", "names"
+    shape = {key: load_npy(folder/f"{key}.npy", mmap_mode="r").shape for key in keys}
+    (n, dx), (m, dy) = shape["text"], shape["image"]
+    checks: list[tuple[str, tuple, tuple]] = [
+        ("captions/ids", shape["ids"], (n,)), ("captions/text", shape["captions"], (n,)),
+        ("images/names", shape["names"], (m,))]
     if (folder/"image_of.npy").exists():
-        with open_npz(path) as archive, open_member(path, archive, "captions/label") as (_, shape, _, _):
-            checks.insert(0, ("captions/label", shape, (n, m)))
+        with open_npz(path) as archive, open_member(path, archive, "captions/label") as (_, label, _, _):
+            checks.insert(0, ("captions/label", label, (n, m)))
     for key, found, expected in checks:
         if found != expected:
             raise InputError(path, key, f"shape {found}", f"{expected}, to match the embeddings",
                              "Write the file again from arrays of one length.")
-
-# %% ../nbs/00_data.ipynb #5173af66
-def check_metadata(
-    path: str | Path, # the npz file, for messages
-    folder: Path,     # what `unpack` made of it
-    said: dict,       # its metadata, such as {"num_captions": [125000]}
-) -> None:
-    "Raise `InputError` if the metadata contradict the arrays."
-    (n, dx), (m, dy) = shape_of(folder, "text"), shape_of(folder, "image")
-    for key, found in zip(FACTS, (n, m, dx, dy)):
-        if said.get(key, [found]) != [found]:
-            raise InputError(path, f"metadata/{key}", str(said[key]), f"[{found}], as in the arrays",
+    for key, size in zip(FACTS, (n, m, dx, dy)):
+        if said.get(key, [size]) != [size]:
+            raise InputError(path, f"metadata/{key}", str(said[key]), f"[{size}], as in the arrays",
                              "Were text and image embeddings swapped, or is a part missing?")
 
 # %% ../nbs/00_data.ipynb #81ab3d39
-def check_distinct(
-    path: str | Path, # for the message
-    ids: np.ndarray,  # (N,) caption ids
-) -> None:
+def check_distinct(path: str | Path, ids: np.ndarray) -> None:
     "Raise `InputError` if an id appears twice."
     values, counts = np.unique(ids, return_counts=True)
     if (twice := values[counts > 1]).size:
@@ -613,13 +526,8 @@ def check_distinct(
                          "Renumber the captions.")
 
 # %% ../nbs/00_data.ipynb #5315abab
-def image_of_from_key(
-    path: str | Path,  # the npz file, for messages
-    image: np.ndarray, # its captions/image: rows of images/names, or the names themselves
-    captions: int,     # N
-    names: np.ndarray, # (M,) image names
-) -> np.ndarray: # (N,) int64
-    "Check `captions/image`; raises `InputError` for another length or an image that does not exist."
+def image_of_from_key(path: str | Path, image: np.ndarray, captions: int, names: np.ndarray) -> np.ndarray:
+    "Check captions/image: rows of `names`, or names; raises `InputError` for another length or an unknown image."
     if image.dtype.kind == "U":
         image = match_names(path, image.tolist(), names)
     if image.shape != (captions,) or not image.size or image.min() < 0 or image.max() >= len(names):
@@ -629,18 +537,11 @@ def image_of_from_key(
     return image.astype(np.int64)
 
 # %% ../nbs/00_data.ipynb #899dc9cb
-def read_image_of(
-    path: str | Path,            # the npz file, for messages
-    folder: Path,                # what `unpack` made of it
-    said: dict,                  # its metadata
-    listing: str | Path | None,  # captions.txt
-    ids: np.ndarray,             # (N,)
-    captions: np.ndarray,        # (N,)
-    names: np.ndarray,           # (M,)
-) -> np.ndarray: # (N,) int64
-    "The image of each caption; raises `InputError` if no source gives it."
+def read_image_of(path: str | Path, folder: Path, said: dict, listing: str | Path | None) -> np.ndarray:
+    "The image (N,) of each caption, with metadata and captions.txt at hand; raises `InputError` if no source gives it."
     if (folder/"image_of.npy").exists():
         return load_npy(folder/"image_of.npy")
+    ids, captions, names = (load_npy(folder/f"{key}.npy", mmap_mode="r") for key in ("ids", "captions", "names"))
     if (folder/"captions_image.npy").exists():
         return image_of_from_key(path, load_npy(folder/"captions_image.npy"), len(ids), names)
     if listing:
@@ -653,10 +554,8 @@ def read_image_of(
                      "Put captions.txt beside the file, or add one of the keys.")
 
 # %% ../nbs/00_data.ipynb #04b1c5f7
-def cache_name(
-    path: Path, # an npz file
-) -> str:
-    "The name of a file's unpacked copy; another for each content, time and place."
+def cache_name(path: Path) -> str:
+    "The name of an npz file's unpacked copy; another for each content, time and place."
     with open_npz(path) as archive:
         stat, members = path.stat(), sorted((i.filename, i.file_size, i.CRC) for i in archive.infolist())
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
@@ -664,9 +563,7 @@ def cache_name(
     return f"{path.stem}-{place}-{content}"
 
 # %% ../nbs/00_data.ipynb #087fc611
-def source_of(
-    folder: Path, # an unpacked file
-) -> str | None: # None if another process is removing it
+def source_of(folder: Path) -> str | None: # None if another process is removing it
     "The path that a folder of the cache was unpacked from."
     try:
         return json.loads((folder/"facts.json").read_text())["source"]
@@ -674,9 +571,7 @@ def source_of(
         return None
 
 # %% ../nbs/00_data.ipynb #29063ad2
-def drop_stale(
-    folder: Path, # what was just unpacked
-) -> None:
+def drop_stale(folder: Path) -> None:
     "Remove older copies of the same source, copies of deleted sources, and what a killed process left a day ago."
     own = source_of(folder)
     for facts in list(folder.parent.glob("[!.]*/facts.json")):
@@ -704,15 +599,11 @@ def read_pairs(
     facts = json.loads((folder/"facts.json").read_text())
     keys = "text", "image", "names", "captions"
     text, image, names, texts = (load_npy(folder/f"{key}.npy", mmap_mode="r") for key in keys)
-    ids = load_npy(folder/"ids.npy")
-    image_of = read_image_of(path, folder, facts["metadata"], captions, ids, texts, names)
-    return Pairs(text, image, image_of, ids, texts, names, tuple(facts["crc"]))
+    image_of = read_image_of(path, folder, facts["metadata"], captions)
+    return Pairs(text, image, image_of, load_npy(folder/"ids.npy"), texts, names, tuple(facts["crc"]))
 
 # %% ../nbs/00_data.ipynb #633ea352
-def member_info(
-    key: str,      # such as "captions/ids"
-    compress: int, # zlib's level, 0 to 9
-) -> zipfile.ZipInfo:
+def member_info(key: str, compress: int) -> zipfile.ZipInfo:
     "A zip entry without the time of writing, so that equal arrays give equal bytes."
     info = zipfile.ZipInfo(key+".npy", (1980, 1, 1, 0, 0, 0))
     info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o600 << 16
@@ -737,16 +628,6 @@ def write_npz(
                 for block in blocks:
                     stream.write(np.ascontiguousarray(block).tobytes())
 
-# %% ../nbs/00_data.ipynb #2b41315e
-def one_hot_blocks(
-    image_of: np.ndarray, # (N,) int
-    count: int,           # M
-    rows: int = 4096,     # captions a block
-) -> Iterator[np.ndarray]: # (rows, M) bool
-    "The label matrix (N, M), in blocks of rows."
-    for start in range(0, len(image_of), rows):
-        yield np.asarray(image_of[start:start+rows])[:, None] == np.arange(count)
-
 # %% ../nbs/00_data.ipynb #2129aa1f
 def write_pairs(
     path: str | Path,  # train.npz
@@ -756,9 +637,10 @@ def write_pairs(
     "Write `pairs` in the competition's format."
     n, m = len(pairs.text), len(pairs.image)
     facts = {f"metadata/{key}": np.array([value]) for key, value in zip(FACTS, (n, m, *pairs.dims))}
+    label = (pairs.image_of[start:start+4096, None] == np.arange(m) for start in range(0, n, 4096))
     write_npz(path, facts | {
         "captions/ids": pairs.ids, "captions/text": pairs.captions, "captions/embeddings": pairs.text,
-        "captions/label": ((n, m), bool, one_hot_blocks(pairs.image_of, m)),
+        "captions/label": ((n, m), bool, label),
         "images/names": pairs.names, "images/embeddings": pairs.image}, compress)
 
 # %% ../nbs/00_data.ipynb #a4c40e92
@@ -803,13 +685,8 @@ class Split:
         return f"Split({len(self.train):,} train, {len(self.val):,} val, {len(self.test):,} test captions)"
 
 # %% ../nbs/00_data.ipynb #62ab1253
-def cut_by_image(
-    rows: np.ndarray,     # (n,) caption rows
-    image_of: np.ndarray, # (N,) int, image of each caption
-    part: float,          # part of the images, 0 to 1
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]: # the other rows, the part
-    "Cut off a part of the rows, by image; raises `ValueError` if a side would be empty."
+def cut_by_image(rows: np.ndarray, image_of: np.ndarray, part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    "The other caption rows, and those of a part of the images; raises `ValueError` if a side would be empty."
     from sklearn.model_selection import GroupShuffleSplit
     splits = GroupShuffleSplit(1, test_size=part, random_state=seed).split(rows, groups=image_of[rows])
     inner, outer = next(splits)
@@ -842,20 +719,15 @@ class Source:
     images: Path | None   # the folder of training images
 
 # %% ../nbs/00_data.ipynb #6320cd16
-def nearest_files(
-    folder: Path,
-    wanted: set[str], # file names
-    levels: int = 4,  # how far down to look
-) -> dict[str, Path]: # the nearest file of each name that is there
-    "Search a folder for files, without entering hidden folders and `Images`."
-    found: dict[str, tuple[int, Path]] = {}
+def nearest_files(folder: Path, wanted: set[str], levels: int = 4) -> dict[str, Path]:
+    "The nearest file of each wanted name, some levels down; hidden folders and `Images` are not entered."
+    found = []
     for root, dirs, files in os.walk(folder, followlinks=True):
         depth = len(Path(root).relative_to(folder).parts)
         dirs[:] = sorted(d for d in dirs if depth < levels and d != "Images" and not d.startswith("."))
-        for name in wanted & set(files):
-            if name not in found or depth < found[name][0]:
-                found[name] = depth, Path(root)/name
-    return {name: path for name, (_, path) in found.items()}
+        found += [(depth, name, Path(root)/name) for name in wanted & set(files)]
+    nearest_last = reversed(sorted(found, key=lambda file: file[0]))
+    return {name: path for _, name, path in nearest_last}
 
 # %% ../nbs/00_data.ipynb #2f19bc8c
 def look_in(

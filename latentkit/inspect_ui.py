@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['TOP', 'CAPTIONS', 'PICTURES', 'STRIP', 'TOP_OF_PAGE', 'WINDOW', 'VIEWS', 'SIGNS', 'TOLD', 'PAGE', 'predicted',
            'check_prediction', 'read_suspects', 'read_suspect_file', 'ranks_and_top', 'Inspection', 'similarity_to',
-           'rank_of', 'made_by_sample', 'stable', 'some_captions', 'caption_order', 'picture_order', 'having',
-           'reached_by', 'encoded', 'ask', 'Marks', 'write_mark', 'framed_picture', 'change', 'places', 'strip',
-           'retrieved', 'caption_page', 'text_page', 'stealing_table', 'picture_page', 'control', 'flowing',
-           'choosing_controls', 'mark_buttons', 'arranged', 'Inspector', 'react', 'list_again', 'line_of', 'show_place',
-           'put_mark', 'page_of', 'show_controls', 'inspect', 'predictions_of_run', 'last_run', 'app_notebook', 'serve']
+           'rank_of', 'made_by_sample', 'stable', 'caption_order', 'picture_order', 'having', 'reached_by', 'encoded',
+           'ask', 'Marks', 'write_mark', 'framed_picture', 'change', 'places', 'strip', 'retrieved', 'caption_page',
+           'text_page', 'stealing_table', 'picture_page', 'control', 'flowing', 'choosing_controls', 'mark_buttons',
+           'arranged', 'Inspector', 'react', 'list_again', 'line_of', 'show_place', 'put_mark', 'page_of',
+           'show_controls', 'inspect', 'predictions_of_run', 'last_run', 'app_notebook', 'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import json, os, tempfile
@@ -55,14 +55,8 @@ def predicted(
     return np.asarray(rows), parts
 
 # %% ../nbs/04a_inspect.ipynb #011f5f99
-def check_prediction(
-    pairs: Pairs,
-    rows: np.ndarray,          # (Q,) caption rows
-    name: str,                 # of the model, for messages
-    latents: np.ndarray,       # that should be (Q, Dy)
-    groups: np.ndarray | None, # (Q,) image of each caption, where the prediction says so
-) -> None:
-    "Raise `InputError` for predictions of other captions."
+def check_prediction(pairs: Pairs, rows: np.ndarray, name: str, latents: np.ndarray, groups: np.ndarray | None) -> None:
+    "Raise `InputError` for latents that are not (Q, Dy) of `rows`, or whose `groups` are not their images."
     expected = len(rows), pairs.dims[1]
     if latents.shape != expected:
         raise InputError("inspect", f"predictions of {name}", f"shape {latents.shape}", f"{expected}, a row a caption",
@@ -88,16 +82,13 @@ def read_suspects(
     return table.assign(reason=reason).fillna({"reason": ""}).reset_index(drop=True)
 
 # %% ../nbs/04a_inspect.ipynb #655e6dd1
-def read_suspect_file(
-    path: str | Path, # a filter's CSV
-    pairs: Pairs,
-) -> pd.DataFrame: # N rows
+def read_suspect_file(path: str | Path, pairs: Pairs) -> pd.DataFrame: # N rows
     "The lines of the captions that are suspect, at their places."
     try:
         table = pd.read_csv(path, encoding="utf-8-sig").set_index("id")
     except (OSError, ValueError, KeyError) as error:
-        found = f"a file that cannot be read ({error})"
-        raise InputError(path, "", found, "a filter's CSV, with a column id", "Check the path.") from None
+        raise InputError(path, "", f"a file that cannot be read ({error})", "a filter's CSV, with a column id",
+                         "Check the path.") from None
     if table.index.has_duplicates or not table.index.isin(pairs.ids).all():
         raise InputError(path, "id", "ids that are unknown or stand twice", "the ids of captions, each once",
                          "Is it the list of another training file?")
@@ -108,12 +99,8 @@ def read_suspect_file(
 # %% ../nbs/04a_inspect.ipynb #afd0a314
 TOP = 10 # images in the lists by which hubs are counted
 
-def ranks_and_top(
-    prediction: np.ndarray, # (Q, Dy)
-    gallery: torch.Tensor,  # (G, Dy), directions
-    target: np.ndarray,     # (Q,) int, each caption's own image
-) -> tuple: # ranks (Q,) float64; (Q, TOP) int32, the images that rank first
-    "What must be known of every caption, in one pass."
+def ranks_and_top(prediction: np.ndarray, gallery: torch.Tensor, target: np.ndarray) -> tuple:
+    "Each caption's rank (Q,) float64, and the images that rank first (Q, TOP) int32, in one pass."
     query, places = unit(prediction, "predictions"), torch.as_tensor(target)
     ranks, top = [], []
     for rows, similarity in similarity_blocks(query, gallery):
@@ -158,52 +145,23 @@ class Inspection:
         return np.flatnonzero(self.target == image)
 
 # %% ../nbs/04a_inspect.ipynb #d3c579da
-def similarity_to(
-    seen: Inspection,
-    latent: np.ndarray, # (Dy,) a predicted image latent
-) -> np.ndarray: # (G,) cosines
-    "How near a prediction comes to every picture."
+def similarity_to(seen: Inspection, latent: np.ndarray) -> np.ndarray: # (G,) cosines
+    "How near a predicted latent (Dy,) comes to every picture."
     return (seen.gallery @ unit(latent[None], "prediction")[0]).numpy()
 
-def rank_of(
-    similarity: np.ndarray, # (G,)
-    image: int,
-) -> float:
-    "Where a picture ranks in a row of similarities, ties counted as their mean."
+def rank_of(similarity: np.ndarray, image: int) -> float:
+    "Where a picture ranks among similarities (G,), ties counted as their mean."
     return float(ranks_in(torch.tensor(similarity)[None], torch.tensor([image]))[0])
 
 # %% ../nbs/04a_inspect.ipynb #3ac3a172
-def made_by_sample(
-    pairs: Pairs,
-) -> bool:
+def made_by_sample(pairs: Pairs) -> bool:
     "Do these text latents come from the sample's encoder?"
     return pairs.dims[0] == TEXT_DIMS and np.array_equal(encode_text(pairs.captions[:1].tolist()), pairs.text[:1])
 
 # %% ../nbs/04a_inspect.ipynb #310dcf3b
-def stable(
-    values: np.ndarray, # (n,)
-) -> np.ndarray: # (n,) int
+def stable(values: np.ndarray) -> np.ndarray: # (n,) int
     "The order from the lowest value to the highest, equal ones as they stand."
     return np.argsort(values, kind="stable")
-
-# %% ../nbs/04a_inspect.ipynb #92ec9125
-def some_captions(
-    seen: Inspection,
-    kind: str,                      # one of `CAPTIONS` that is not about all captions
-    name: str,                      # the model that ranks
-    between: tuple = (1, None),     # lowest and highest rank, for "between"
-    mark: np.ndarray | None = None, # (Q,) str, "" for none, for "marked"
-) -> np.ndarray: # (n,) captions
-    "Those captions that an order is about."
-    if kind == "between":
-        order = stable(seen.ranks[name])
-        ranks = seen.ranks[name][order]
-        return order[(ranks >= between[0]) & (ranks <= between[1])]
-    if kind == "marked":
-        return np.flatnonzero(mark != "")
-    if seen.suspects is None:
-        return np.empty(0, np.int64)
-    return stable(seen.suspects.score)[:seen.suspects.score.notna().sum()]
 
 # %% ../nbs/04a_inspect.ipynb #6ddb8733
 def caption_order(
@@ -211,27 +169,27 @@ def caption_order(
     kind: str,                      # one of `CAPTIONS`
     name: str,                      # the model that ranks
     other: str | None,              # the model beside it
-    between: tuple = (1, None),     # as for `some_captions`
-    mark: np.ndarray | None = None,
+    between: tuple = (1, None),     # lowest and highest rank, for "between"
+    mark: np.ndarray | None = None, # (Q,) str, "" for none, for "marked"
 ) -> np.ndarray: # (n,) captions
     "Captions in an order, all of them or those that it is about."
-    ranks = seen.ranks[name]
-    if kind in ("between", "marked", "suspect"):
-        return some_captions(seen, kind, name, between, mark)
+    ranks, nothing = seen.ranks[name], np.empty(0, np.int64)
+    if kind == "between":
+        order = stable(ranks)
+        return order[(ranks[order] >= between[0]) & (ranks[order] <= between[1])]
+    if kind == "marked":
+        return np.flatnonzero(mark != "")
+    if kind == "suspect":
+        return nothing if seen.suspects is None else stable(seen.suspects.score)[:seen.suspects.score.count()]
     if kind == "disagree":
-        return stable(-np.abs(np.log(ranks/seen.ranks[other]))) if other else np.empty(0, np.int64)
+        return stable(-np.abs(np.log(ranks/seen.ranks[other]))) if other else nothing
     if kind == "random":
         return np.random.default_rng(0).permutation(len(ranks))
     return stable({"worst": -ranks, "best": ranks}.get(kind, np.arange(len(ranks))))
 
 # %% ../nbs/04a_inspect.ipynb #6be0ade6
-def picture_order(
-    seen: Inspection,
-    kind: str,    # one of `PICTURES`
-    name: str,    # the model that ranks
-    caption: int, # for "near"
-) -> np.ndarray: # (n,) pictures
-    "Pictures in an order, all of them or those that it is about."
+def picture_order(seen: Inspection, kind: str, name: str, caption: int) -> np.ndarray: # (n,) pictures
+    "Pictures in an order of `PICTURES`, all of them or those that it is about; `caption` is for \"near\"."
     hubs = seen.hubs[name]
     if kind == "hubs":
         return stable(-hubs)
@@ -242,34 +200,23 @@ def picture_order(
     return np.arange(len(hubs))
 
 # %% ../nbs/04a_inspect.ipynb #347f77c4
-def having(
-    texts: list,       # of str, in lower case
-    words: str,        # what was typed
-    order: np.ndarray, # (n,) places in `texts`
-) -> np.ndarray: # those of `order` whose text has all the words, as parts of words too
-    "Search as one types."
+def having(texts: list, words: str, order: np.ndarray) -> np.ndarray:
+    "Those of `order` (places in `texts`, in lower case) whose text has all the words, as parts of words too."
     wanted = words.lower().split()
     if not wanted:
         return order
     return np.array([place for place in order.tolist() if all(word in texts[place] for word in wanted)], np.int64)
 
 # %% ../nbs/04a_inspect.ipynb #e76b2b1c
-def reached_by(
-    seen: Inspection,
-    name: str,  # the model that ranks
-    image: int,
-) -> tuple: # captions (n,) with the picture in their top ten, best place first; its places (n,), from 1; stolen? (n,)
-    "Which captions find a picture."
+def reached_by(seen: Inspection, name: str, image: int) -> tuple: # captions (n,), places from 1 (n,), stolen? (n,)
+    "Which captions have a picture in their top ten, best place first, and from which of them it is stolen."
     captions, place = np.nonzero(seen.top[name] == image)
     order = stable(place)
     captions, place = captions[order], place[order] + 1
     return captions, place, (seen.target[captions] != image) & (seen.ranks[name][captions] > place)
 
 # %% ../nbs/04a_inspect.ipynb #11e30440
-def encoded(
-    seen: Inspection,
-    text: str,
-) -> np.ndarray: # (1, Dx)
+def encoded(seen: Inspection, text: str) -> np.ndarray: # (1, Dx)
     "The latents of a typed text; raises `InputError` where the encoder is missing or fails."
     if seen.encoder is None:
         raise InputError("any text", "encoder", "none", "the function that made the text latents",
@@ -286,11 +233,7 @@ def encoded(
     return latent
 
 # %% ../nbs/04a_inspect.ipynb #37e66f9c
-def ask(
-    seen: Inspection,
-    name: str, # of the model
-    text: str,
-) -> np.ndarray: # (G,) cosines
+def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
     "How near a typed text comes to every picture; raises `InputError` where encoder or checkpoint is missing."
     latent = encoded(seen, text)
     if name not in seen.models:
@@ -331,13 +274,8 @@ class Marks:
         return self.done.pop()[0]
 
 # %% ../nbs/04a_inspect.ipynb #56a3f939
-def write_mark(
-    path: Path,
-    pairs: Pairs,
-    row: int,  # of `pairs`
-    mark: str, # "" for none
-) -> None:
-    "Replace a caption's line in the file."
+def write_mark(path: Path, pairs: Pairs, row: int, mark: str) -> None:
+    "Replace the line of a caption (a row of `pairs`) in the file; the mark \"\" removes it."
     table = pd.DataFrame(columns=["id", "caption", "image", "mark"])
     if path.exists():
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -351,24 +289,15 @@ def write_mark(
         table.to_csv(temporary, index=False, lineterminator="\n")
 
 # %% ../nbs/04a_inspect.ipynb #241d54c5
-def framed_picture(
-    seen: Inspection,
-    image: int,
-    note: str | Markup,
-    hint: str = "",    # before the picture's captions, on hover
-    own: bool = False, # framed?
-) -> Markup:
-    "A picture with a note, and its name and captions on hover."
+def framed_picture(seen: Inspection, image: int, note: str | Markup, hint: str = "", own: bool = False) -> Markup:
+    "A picture with a note; its name, a hint and its captions on hover; framed if it is the own one."
     name = seen.names[image]
     captions = [f"- {seen.captions[c]}" for c in seen.captions_of(image)]
     return picture_html(seen.folder, name, note, own, hint="\n".join([name, *[hint]*bool(hint), *captions]))
 
 # %% ../nbs/04a_inspect.ipynb #70395222
-def change(
-    before: float, # a rank
-    after: float,  # another
-) -> Markup:
-    "By how many places a rank is better or worse, in a colour and an arrow."
+def change(before: float, after: float) -> Markup:
+    "By how many places one rank is better or worse than another, in a colour and an arrow."
     if before == after:
         return Markup("=")
     kind, arrow = ("better", "▲") if after < before else ("worse", "▼")
@@ -380,10 +309,8 @@ STRIP = """<div><h4>{{ name }}</h4><div>{% if rank %}own picture: <b>rank {{ ran
 {% if moved %} ({{ moved }}){% endif %} of {{ count }}, similarity {{ similarity }}{% endif %}</div>
 <div class="strip">{% for picture in pictures %}{{ picture }}{% endfor %}</div></div>"""
 
-def places(
-    similarity: np.ndarray, # (G,)
-) -> np.ndarray: # (G,) int, from 1
-    "The place of every picture."
+def places(similarity: np.ndarray) -> np.ndarray: # (G,) int, from 1
+    "The place of every picture, from 1."
     return stable(stable(-similarity)) + 1
 
 # %% ../nbs/04a_inspect.ipynb #a2f9c276
@@ -411,13 +338,8 @@ def strip(
     return render(STRIP, name=name, pictures=pictures, count=f"{len(place):,}", **found)
 
 # %% ../nbs/04a_inspect.ipynb #7e48efae
-def retrieved(
-    seen: Inspection,
-    similarities: dict,     # one or two: name -> (G,) cosines
-    k: int,
-    own: int | None = None, # the picture to frame
-) -> Markup:
-    "Models side by side, the second one compared with the first."
+def retrieved(seen: Inspection, similarities: dict, k: int, own: int | None = None) -> Markup:
+    "One or two models side by side (name -> cosines), the second one compared with the first."
     first = next(iter(similarities.values()))
     strips = [strip(seen, name, s, k, own, None if s is first else first) for name, s in similarities.items()]
     return render("""<div class="models">{% for strip in strips %}{{ strip }}{% endfor %}</div>
@@ -427,14 +349,8 @@ by how many places it has moved{% endif %}. Hover for its captions.</small></p>"
 # %% ../nbs/04a_inspect.ipynb #29707ff0
 TOP_OF_PAGE = '<div class="top">{{ picture }}<div><h3>{{ title }}</h3>{{ below }}</div></div>'
 
-def caption_page(
-    seen: Inspection,
-    caption: int,
-    names: list,    # of one or two models
-    k: int,         # pictures
-    mark: str = "", # of the caption
-) -> Markup:
-    "A caption, its own picture, what it retrieves, and its image's other captions."
+def caption_page(seen: Inspection, caption: int, names: list, k: int, mark: str = "") -> Markup:
+    "A caption, its own picture, the k pictures that each model retrieves, and its image's other captions."
     own = seen.target[caption]
     others = [c for c in seen.captions_of(own) if c != caption]
     similarities = {name: similarity_to(seen, seen.predictions[name][caption]) for name in names}
@@ -451,13 +367,7 @@ def caption_page(
     return head + retrieved(seen, similarities, k, own) + title + table_html(pd.DataFrame(columns))
 
 # %% ../nbs/04a_inspect.ipynb #ce2b1787
-def text_page(
-    seen: Inspection,
-    text: str,
-    caption: int | None, # that the text comes from
-    names: list,         # of one or two models
-    k: int,              # pictures
-) -> Markup:
+def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: int) -> Markup:
     "What a typed text retrieves, compared with the caption that it comes from, where there is one."
     if not text.strip():
         return Markup("<p>Type a text.</p>")
@@ -474,13 +384,8 @@ def text_page(
     return head + retrieved(seen, similarities, k, own)
 
 # %% ../nbs/04a_inspect.ipynb #c39ea699
-def stealing_table(
-    seen: Inspection,
-    name: str,  # of the model
-    image: int,
-    k: int,     # lines
-) -> tuple: # the table (<=k rows); how many there are in all
-    "The captions of other pictures that find a picture, and which of them it steals."
+def stealing_table(seen: Inspection, name: str, image: int, k: int) -> tuple: # (<=k rows), and how many in all
+    "The first k captions of other pictures that find a picture, and which of them it steals."
     ranks, rows = seen.ranks[name], []
     for c, place, lost in zip(*reached_by(seen, name, image)):
         own = seen.target[c]
@@ -493,12 +398,7 @@ def stealing_table(
     return pd.DataFrame(rows[:k]), len(rows)
 
 # %% ../nbs/04a_inspect.ipynb #7437f0d2
-def picture_page(
-    seen: Inspection,
-    image: int,
-    name: str, # of the model
-    k: int,    # lines of the list of captions
-) -> Markup:
+def picture_page(seen: Inspection, image: int, name: str, k: int) -> Markup:
     "A picture, how often it stands among the first ten, its own captions, and those of others that find it."
     hubs, ranks, stolen = seen.hubs[name], seen.ranks[name], reached_by(seen, name, image)[2]
     below = render("""<p>{{ name }}: in <b>{{ lists }}</b> of {{ all }} top-ten lists, {{ times }} times the mean;
@@ -518,33 +418,20 @@ it ranks before the own picture of <b>{{ stolen }}</b> captions.</p>""", name=na
 WINDOW = 100 # entries in the list at a time
 VIEWS = {"Caption → pictures": "caption", "Any text → pictures": "text", "Picture → captions": "picture"}
 
-def control(
-    kind: type,                # a class of ipywidgets
-    width: str = "auto",
-    label: int | None = None,  # pixels for the description
-    **options,
-) -> widgets.Widget:
-    "A widget as wide as its place, or as said."
+def control(kind: type, width: str = "auto", label: int | None = None, **options) -> widgets.Widget:
+    "A widget as wide as its place, or as said; `label` is the width of its description in pixels."
     if label:
         options["style"] = {"description_width": f"{label}px"}
     return kind(layout=widgets.Layout(width=width), **options)
 
 # %% ../nbs/04a_inspect.ipynb #745fb463
-def flowing(
-    *children: widgets.Widget,
-    **options, # of the layout
-) -> widgets.Box:
-    "Widgets in a row that breaks where the window is narrow."
+def flowing(*children: widgets.Widget, **options) -> widgets.Box:
+    "Widgets in a row that breaks where the window is narrow; the options are those of the layout."
     return widgets.Box(children, layout=widgets.Layout(display="flex", flex_flow="row wrap", **options))
 
 # %% ../nbs/04a_inspect.ipynb #18f8cca4
-def choosing_controls(
-    names: list,    # of models
-    images: int,    # in the gallery
-    captions: dict, # of `CAPTIONS`, those that can be had
-    k: int,         # pictures to begin with
-) -> dict: # attribute of `Inspector` -> widget
-    "The controls that choose models, captions and pictures."
+def choosing_controls(names: list, images: int, captions: dict, k: int) -> dict: # attribute of `Inspector` -> widget
+    "The controls that choose models, captions and pictures, by the attribute of `Inspector` that holds them."
     beside = [("none", None), *[(name, name) for name in names]]
     return dict(
         view=widgets.ToggleButtons(options=VIEWS, style=widgets.ToggleButtonsStyle(button_width="auto")),
@@ -570,10 +457,8 @@ def mark_buttons() -> dict: # mark, or "undo" -> widget
                                  layout=widgets.Layout(width="auto", flex="1 1 0")) for mark, tip in tips.items()}
 
 # %% ../nbs/04a_inspect.ipynb #8551ed7b
-def arranged(
-    app, # an `Inspector` with its controls
-) -> list: # of widgets
-    "What to look at on the left, the models above, the page on the right."
+def arranged(app) -> list: # of widgets
+    "What to look at on the left, the models above, the page on the right, for an `Inspector` with its controls."
     side = widgets.VBox([app.search, app.order, app.between, app.count, app.listing, app.place,
                          widgets.HBox([*app.buttons.values()]), app.told],
                         layout=widgets.Layout(flex="0 0 310px", max_width="310px"))
@@ -593,10 +478,10 @@ class Inspector(widgets.VBox):
         missing = ["disagree"]*(len(seen.predictions) < 2) + ["suspect"]*(seen.suspects is None)
         captions = {label: kind for label, kind in CAPTIONS.items() if kind not in missing}
         self.seen, self.marks = seen, marks
-        self.at = {"caption": None, "picture": None}            # what is looked at
-        self.orders = {"caption": "worst", "picture": "hubs"}   # in which order
+        self.at: dict[str, int | None] = {"caption": None, "picture": None} # what is looked at
+        self.orders = {"caption": "worst", "picture": "hubs"} # in which order
         self.options = {"caption": captions, "picture": PICTURES}
-        vars(self).update(choosing_controls(list(seen.predictions), len(seen.images), captions, k))
+        self.__dict__.update(choosing_controls(list(seen.predictions), len(seen.images), captions, k))
         self.buttons, self.aligning = mark_buttons(), False
         self.count, self.page, self.told = (control(widgets.HTML) for _ in range(3))
         super().__init__(arranged(self))
@@ -627,11 +512,8 @@ class Inspector(widgets.VBox):
         self.page.value = part_html(page)
 
 # %% ../nbs/04a_inspect.ipynb #6db5a834
-def react(
-    app: Inspector,
-    cause, # a widget, or the name of a mark
-) -> Markup:
-    "Do what an event asks for, and make the page; raises `InputError` where there is nothing to show."
+def react(app: Inspector, cause) -> Markup:
+    "Do what a widget or the name of a mark asks for, and make the page; raises `InputError` if there is none."
     if cause in app.listing_again:
         list_again(app, cause)
     elif isinstance(cause, str):
@@ -642,10 +524,7 @@ def react(
     return page_of(app)
 
 # %% ../nbs/04a_inspect.ipynb #628eee0c
-def list_again(
-    app: Inspector,
-    cause: widgets.Widget,
-) -> None:
+def list_again(app: Inspector, cause: widgets.Widget) -> None:
     "Make the list anew, and find the place in it."
     if cause is app.view:
         app.order.options = app.options[app.kind]
@@ -660,18 +539,15 @@ def list_again(
         order = picture_order(seen, kind, name, app.at["caption"])
     app.listed = having(seen.spoken if app.kind == "caption" else seen.named, app.search.value, order)
     stays = cause in (app.view, app.name, app.beside)
-    stay = np.flatnonzero(app.listed == app.at[app.kind]) if stays else ()
+    stay = np.flatnonzero((app.listed == app.at[app.kind]) & stays)
     app.place.max = max(1, len(app.listed))
     app.place.value = int(stay[0]) + 1 if len(stay) else 1
 
 # %% ../nbs/04a_inspect.ipynb #685344b0
 SIGNS = {"wrong": "✗ ", "doubtful": "? ", "": ""} # before a caption in the list
 
-def line_of(
-    app: Inspector,
-    entry: int, # a caption or a picture
-) -> str:
-    "An entry of the list."
+def line_of(app: Inspector, entry: int) -> str:
+    "A line of the list, for a caption or a picture."
     seen, name = app.seen, app.name.value
     if app.kind == "picture":
         return f"{seen.hubs[name][entry]:,} · {seen.names[entry]}"
@@ -679,9 +555,7 @@ def line_of(
     return shorten(f"{sign}{seen.ranks[name][entry]:,g} · {seen.captions[entry]}", 44, placeholder=" …")
 
 # %% ../nbs/04a_inspect.ipynb #11d914d4
-def show_place(
-    app: Inspector,
-) -> None:
+def show_place(app: Inspector) -> None:
     "Show the part of the list around the place, and look at what stands there; raises `InputError` for an empty list."
     place, count, seen = app.place.value - 1, len(app.listed), app.seen
     part = range(place//WINDOW*WINDOW, min(count, (place//WINDOW + 1)*WINDOW))
@@ -703,11 +577,8 @@ def show_place(
 TOLD = """<div style="font-size: 11px; line-height: 1.4; overflow-wrap: anywhere">caption {{ id }}: {{ mark }};
 {{ count }} marked in {{ path }}</div>"""
 
-def put_mark(
-    app: Inspector,
-    mark: str, # one of `MARKS`, or "undo"
-) -> None:
-    "Mark the caption, or take the last mark back."
+def put_mark(app: Inspector, mark: str) -> None:
+    "Mark the caption with one of `MARKS`, or take the last mark back (\"undo\")."
     row = app.seen.rows[app.at["caption"]]
     if mark == "undo":
         row = app.marks.undo()
@@ -721,9 +592,7 @@ def put_mark(
                             path=str(app.marks.path))
 
 # %% ../nbs/04a_inspect.ipynb #96b353af
-def page_of(
-    app: Inspector,
-) -> Markup:
+def page_of(app: Inspector) -> Markup:
     "What the page shows."
     names = list(dict.fromkeys(name for name in (app.name.value, app.beside.value) if name))
     caption, k = app.at["caption"], app.k.value
@@ -734,9 +603,7 @@ def page_of(
     return caption_page(app.seen, caption, names, k, app.marks.mark[app.seen.rows[caption]])
 
 # %% ../nbs/04a_inspect.ipynb #b83470eb
-def show_controls(
-    app: Inspector,
-) -> None:
+def show_controls(app: Inspector) -> None:
     "Show only the controls that do something here; the mark that is set has its colour."
     typing = app.view.value == "text"
     here = {app.text: typing, app.own: typing, app.between: app.order.value == "between",
@@ -765,13 +632,8 @@ def inspect(
     return Inspector(Inspection(pairs, predictions, rows, suspects, folder, models, encoder), Marks(marks, pairs), k)
 
 # %% ../nbs/04a_inspect.ipynb #0c943f3c
-def predictions_of_run(
-    out: Path,     # the folder with submission/
-    pairs: Pairs,
-    split: Split,
-    origin: str,   # of the data, for messages
-) -> dict: # name -> (Q, Dy), best validation MRR first
-    "What a run predicted for the validation captions; raises `InputError` where there is nothing, or it does not fit."
+def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> dict: # best validation MRR first
+    "What a run predicted for validation, by name; raises `InputError` where there is nothing, or it does not fit."
     found = {}
     for path in sorted((out/"submission").glob("val_*.npz")):
         latents, groups = read_latents(path, "groups")
@@ -795,7 +657,8 @@ def last_run(
     out, source = Path(out), find_data(data) or sample_source()
     pairs = read_pairs(source.train, source.captions)
     split = split_by_image(pairs.image_of)
-    predictions, models = predictions_of_run(out, pairs, split, source.origin), {}
+    predictions = predictions_of_run(out, pairs, split, source.origin)
+    models: dict = {}
     for path in sorted((out/"checkpoints").glob("*.pth")):
         checkpoint = Checkpoint.load(path)
         if checkpoint.recipe.name in predictions:
@@ -815,13 +678,10 @@ PAGE = """{%- extends 'voila/templates/lab/index.html.j2' -%}
 {%- endblock -%}
 """
 
-def app_notebook(
-    out: str,          # as for `last_run`
-    data: str | None,
-) -> dict:
-    "A notebook that shows the app."
-    source = f"import os\nos.chdir({os.getcwd()!r})\nfrom latentkit.inspect_ui import last_run\n"
-    source += f"last_run({out!r}, {data!r})"
+def app_notebook(out: str, data: str | None) -> dict:
+    "A notebook that shows the app of `last_run`."
+    source = (f"import os\nos.chdir({os.getcwd()!r})\nfrom latentkit.inspect_ui import last_run\n"
+              f"last_run({out!r}, {data!r})")
     cell = {"cell_type": "code", "id": "app", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
     kernel = {"display_name": "python3", "language": "python", "name": "python3"}
     return {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
@@ -837,8 +697,8 @@ def serve(
     try:
         from voila.app import Voila
     except ImportError as error:
-        remedy = "Install it: pip install voila."
-        raise InputError("inspect", "voila", str(error), "the package voila", remedy) from None
+        raise InputError("inspect", "voila", str(error), "the package voila",
+                         "Install it: pip install voila.") from None
     last_run(out, data) # so that what is missing is said here, not in the browser
     with tempfile.TemporaryDirectory() as folder:
         template = writable_folder(Path(folder)/"voila"/"templates"/"latentkit")

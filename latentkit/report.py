@@ -30,10 +30,7 @@ from .retrieval import PROTOCOLS, full_ranks, scores
 from .style import figure_html, page_html, picture_html, render, table_html
 
 # %% ../nbs/04d_report.ipynb #9d30a729
-def data_facts(
-    pairs: Pairs,
-    split: Split,
-) -> pd.DataFrame: # one row a part of the split
+def data_facts(pairs: Pairs, split: Split) -> pd.DataFrame: # one row a part of the split
     "How many captions and images there are, and how long the captions."
     parts = {"all": np.arange(len(pairs.text)), "train": split.train, "validation": split.val, "unseen": split.test}
     rows = {}
@@ -48,9 +45,7 @@ def data_facts(
 # %% ../nbs/04d_report.ipynb #90a0f42a
 SHOWN = "model", "loss", "optimiser", "lr", "batch_size", "seed" # fields of a recipe with a column of their own
 
-def besides(
-    recipe: Recipe,
-) -> str:
+def besides(recipe: Recipe) -> str:
     "The options of a recipe, and every other field that is not the default, in words."
     hidden = (*SHOWN, "name", "epochs", "file", "model_options", "loss_options", "sampler_options")
     default = {f.name: f.default for f in fields(Recipe)}
@@ -59,10 +54,8 @@ def besides(
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in said.items())
 
 # %% ../nbs/04d_report.ipynb #dfd87f85
-def recipe_table(
-    checkpoints: dict, # name -> Checkpoint
-) -> pd.DataFrame: # one row a model
-    "How each model was trained."
+def recipe_table(checkpoints: dict) -> pd.DataFrame: # one row a model
+    "How each model was trained, from its checkpoint."
     rows = {}
     for name, c in checkpoints.items():
         made = {"model": c.recipe.model, "loss": "closed form", "seed": c.recipe.seed}
@@ -75,20 +68,13 @@ def recipe_table(
     return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=columns)
 
 # %% ../nbs/04d_report.ipynb #2a9800b4
-def interval(
-    row: dict, # from `scores`
-) -> str:
-    "The 95 % interval of an MRR."
+def interval(row: dict) -> str:
+    "The 95 % interval of an MRR in a row of `scores`."
     return f"{row['low']:.3f} to {row['high']:.3f}"
 
 # %% ../nbs/04d_report.ipynb #582c7270
-def result_row(
-    pairs: Pairs,
-    split: Split,
-    prediction: np.ndarray,    # (Q, Dy) of `split.val`
-    unseen: np.ndarray | None, # (T, Dy) of `split.test`
-) -> dict:
-    "One model's row of `result_table`."
+def result_row(pairs: Pairs, split: Split, prediction: np.ndarray, unseen: np.ndarray | None) -> dict:
+    "One model's row of `result_table`, by its predictions of `split.val` and, if there are any, of `split.test`."
     images, target = pairs.gallery(split.val)
     full = scores(prediction, pairs.image[images], target)
     row = {"MRR": full["MRR"], "95 %": interval(full), **{key: full[key] for key in ("R@1", "R@5", "R@10", "median")}}
@@ -144,12 +130,8 @@ CONFUSION = """<div class="confusion"><div class="said"><q>{{ caption }}</q>
 {% for picture, captions in sides %}{{ picture }}<ul>{% for caption in captions %}<li>{{ caption }}</li>{% endfor
 %}</ul> {% endfor %}</div>"""
 
-def confusions_html(
-    found: pd.DataFrame, # from `confusions`
-    pairs: Pairs,
-    folder=None,         # of pictures
-) -> Markup:
-    "The confusions that cost most, a line each."
+def confusions_html(found: pd.DataFrame, pairs: Pairs, folder=None) -> Markup:
+    "The confusions that cost most, as found by `confusions`, a line each."
     lines = []
     for c in found.itertuples():
         true = picture_html(folder, pairs.names[c.image], "true", True)
@@ -160,13 +142,8 @@ def confusions_html(
     return Markup().join(lines)
 
 # %% ../nbs/04d_report.ipynb #30c013d4
-def hubs_html(
-    counts: np.ndarray, # (G,) from `hub_counts`
-    names: np.ndarray,  # (G,) of the images
-    folder=None,        # of pictures
-    show: int = 8,
-) -> Markup:
-    "The pictures that stand in most lists."
+def hubs_html(counts: np.ndarray, names: np.ndarray, folder=None, show: int = 8) -> Markup:
+    "The pictures that stand in most lists, by the counts of `hub_counts`."
     order = np.argsort(-counts, kind="stable")[:show]
     pictures = [picture_html(folder, names[image], f"in {counts[image]:,} lists") for image in order]
     return render('<div class="strip">{{ pictures }}</div>', pictures=Markup().join(pictures))
@@ -336,9 +313,7 @@ SECTIONS = {
 FOOTER = ("Colours by Okabe and Ito (2008), ranks on cividis (Nuñez et al. 2018): readers with any kind of colour vision "
           "can tell them apart. This page holds all that it shows, and loads nothing.")
 
-def head_html(
-    run: Run,
-) -> Markup:
+def head_html(run: Run) -> Markup:
     "What a reader should know first."
     images, first = len(run.gallery()[0]), run.results.loc[run.best]
     figures = {"MRR": f"{first['MRR']:.3f}", "captions ranked first": f"{100*first['R@1']:.0f} %",
@@ -356,14 +331,11 @@ captions, where chance has {{ chance }}{% if fair %}, and {{ fair }}{% endif %}.
                   chance=f"{(1/np.arange(1, images+1)).mean():.3f}")
 
 # %% ../nbs/04d_report.ipynb #25768a5c
-def check_shapes(
-    run: Run,
-) -> None:
+def check_shapes(run: Run) -> None:
     "Raise `InputError` for predictions of other captions than the split's."
     if not run.predictions:
         raise InputError("report", "predictions", "none", "at least one model's", "Predict the validation captions.")
-    parts = [("predictions", run.predictions, run.split.val), ("unseen", run.unseen, run.split.test)]
-    for which, given, rows in parts:
+    for which, given, rows in [("predictions", run.predictions, run.split.val), ("unseen", run.unseen, run.split.test)]:
         expected = len(rows), run.pairs.dims[1]
         for name, latents in given.items():
             if np.shape(latents) != expected:

@@ -62,12 +62,8 @@ class Words:
         return cls(**{key: value.numpy() if torch.is_tensor(value) else value for key, value in plain.items()})
 
 # %% ../nbs/00c_words.ipynb #e4b403b9
-def words_of(
-    captions: Iterable, # (N,) str, of training
-    dims: int = 500,    # k; fewer if there are fewer terms or captions
-    seed: int = 0,      # of the randomised SVD
-) -> Words:
-    "Fit terms, weights and directions; raises `InputError` if the captions hold no words."
+def words_of(captions: Iterable, dims: int = 500, seed: int = 0) -> Words:
+    "Fit terms, weights and at most `dims` directions; raises `InputError` if the captions hold no words."
     from sklearn.decomposition import TruncatedSVD
     captions = [str(caption) for caption in captions]
     tfidf = vectoriser(min_df=2 if len(captions) > 10 else 1)
