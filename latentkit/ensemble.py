@@ -110,7 +110,8 @@ def blend_predictions(
     for other in parts[1:]:
         if not (np.array_equal(first.ids, other.ids) and np.array_equal(first.groups, other.groups)):
             raise InputError("blend", f"{first.name} and {other.name}", "predictions of different captions",
-                             "the same ids and groups, in the same order", "Predict both on the same split and test set.")
+                             "the same ids and groups, in the same order",
+                             "Predict both on the same split and test set.")
     val, test = blend([p.val for p in parts], weights), blend([p.test for p in parts], weights)
     return Predictions(name, val, first.groups, test, first.ids)
 
@@ -381,8 +382,8 @@ def check_ids(path: str | Path, ids: np.ndarray, expected: np.ndarray, source: s
     wrong = np.flatnonzero(ids != expected)
     if wrong.size:
         row, same = wrong[0], np.array_equal(np.sort(ids), np.sort(expected))
-        order = " (the same ids in another order)" if same else ""
-        raise InputError(path, f"id of row {row}", f"{ids[row]}{order}", f"{expected[row]}, as in {source}", remedy)
+        found = f"{ids[row]} (the same ids in another order)" if same else f"{ids[row]}"
+        raise InputError(path, f"id of row {row}", found, f"{expected[row]}, as in {source}", remedy)
 
 # %% ../nbs/03_ensemble.ipynb #e9ad5195
 def mean_of_submissions(
