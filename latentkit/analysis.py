@@ -46,22 +46,15 @@ def plot_history(
     return figure
 
 # %% ../nbs/04_analysis.ipynb #e6b3883a
-def rank_bins(
-    images: int, # gallery size
-) -> list: # E integers: bin i holds the ranks from edge i up to, but not including, edge i+1
-    "Edges of the histogram's bins."
+def rank_bins(images: int) -> list[int]: # E edges
+    "Edges of the histogram's bins: bin i holds the ranks from edge i up to, but not including, edge i+1."
     return [1] + [edge for edge in (2, 4, 6, 11, 51, 251, 1001) if 1.5*edge <= images] + [images+1]
 
 # %% ../nbs/04_analysis.ipynb #4d0b8bd8
-def draw_rank_shares(
-    ax: Axes,
-    ranks: dict[str, np.ndarray], # name -> (Q,) ranks
-    images: int,                  # gallery size
-):
+def draw_rank_shares(ax: Axes, ranks: dict[str, np.ndarray], images: int) -> None:
     "Bars of the captions in each bin of ranks, in percent; hatched from the ninth model on."
-    edges = rank_bins(images)
+    edges, width = rank_bins(images), .8/len(ranks)
     bins = np.arange(len(edges)-1)
-    width = .8/len(ranks)
     for k, one in enumerate(ranks.values()):
         share = 100*np.histogram(one, edges)[0]/len(one)
         ax.bar(bins + (k - (len(ranks)-1)/2)*width, share, width, color=style_of(k)["color"],
@@ -89,24 +82,17 @@ def plot_ranks(
     return figure
 
 # %% ../nbs/04_analysis.ipynb #5f32a586
-def effect_sizes(
-    near: np.ndarray, # (Q,) floats, such as distances to the true images
-    far: np.ndarray,  # (R,) floats, such as distances to random ones
-) -> tuple[float, float]: # Cohen's d, NaN if nothing varies; AUC
+def effect_sizes(near: np.ndarray, far: np.ndarray) -> tuple[float, float]: # Cohen's d, NaN if nothing varies; AUC
     "How clearly the values of `far` lie above those of `near` (Cohen 1988; Mann and Whitney 1947)."
     near, far = np.asarray(near, np.float64), np.asarray(far, np.float64)
-    spread = np.sqrt((near.var() + far.var())/2)
-    order = np.sort(near)
+    spread, order = np.sqrt((near.var() + far.var())/2), np.sort(near)
     below = np.searchsorted(order, far, "left") + np.searchsorted(order, far, "right") # ties count half
     auc = float(below.mean()/(2*len(near)))
     return float((far.mean() - near.mean())/spread) if spread else np.nan, auc
 
 # %% ../nbs/04_analysis.ipynb #d35d68c7
-def row_distances(
-    a: np.ndarray, # (Q, Dy) directions
-    b: np.ndarray, # (Q, Dy) directions
-) -> dict[str, np.ndarray]: # kind -> (Q,)
-    "Euclidean, Manhattan and cosine distance, row by row."
+def row_distances(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]: # kind -> (Q,)
+    "Euclidean, Manhattan and cosine distance of directions (Q, Dy), row by row."
     away = a - b
     return {"Euclidean": np.linalg.norm(away, axis=1), "Manhattan": np.abs(away).sum(1), "cosine": 1-(a*b).sum(1)}
 
@@ -122,10 +108,9 @@ def distances(
         raise InputError("distances", "gallery", f"{len(gallery)} images", "at least 2, to have another one",
                          "Use a larger validation set.")
     p, g = unit(prediction, "predictions").double().numpy(), unit(gallery, "gallery").double().numpy()
-    target = np.asarray(target)
+    target, rows = np.asarray(target), {}
     other = (target + np.random.default_rng(seed).integers(1, len(g), len(target))) % len(g)
     near, far = row_distances(p, g[target]), row_distances(p, g[other])
-    rows = {}
     for kind in near:
         true, random = near[kind].mean(), far[kind].mean()
         d, auc = effect_sizes(near[kind], far[kind])
@@ -168,12 +153,8 @@ def one_an_image(
     return order[np.sort(first)[:count]]
 
 # %% ../nbs/04_analysis.ipynb #252978a4
-def choose_rows(
-    ranks: np.ndarray,    # (Q,)
-    image_of: np.ndarray, # (Q,) image of each caption
-    count=6,
-) -> np.ndarray: # (<=count,) places, from a well ranked to a badly ranked caption, no image twice
-    "Captions spread evenly over the ranks, so neither successes nor failures dominate."
+def choose_rows(ranks: np.ndarray, image_of: np.ndarray, count=6) -> np.ndarray:
+    "Places of captions from a well to a badly ranked one, evenly spread over the (Q,) ranks, no image twice."
     order = np.argsort(ranks, kind="stable")
     places, seen = [], set()
     for wanted in np.linspace(0, .9*(len(order)-1), count).astype(int):
@@ -184,23 +165,15 @@ def choose_rows(
     return np.array(places)
 
 # %% ../nbs/04_analysis.ipynb #2833fcb8
-def draw_picture(
-    ax: Axes,
-    image, # a PIL picture
-    title: str,
-    true: bool, # framed in green?
-):
-    "A picture with a small title."
+def draw_picture(ax: Axes, image, title: str, true: bool) -> None:
+    "A picture with a small title, framed in green if it is the true one."
     ax.imshow(image)
     ax.set_title(title, fontsize=8, pad=3)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=true, color=RIGHT, linewidth=3)
 
 # %% ../nbs/04_analysis.ipynb #581b09a9
-def draw_caption(
-    ax: Axes,
-    caption: str,
-):
+def draw_caption(ax: Axes, caption: str) -> None:
     "A caption, wrapped, in place of a picture."
     ax.axis("off")
     ax.text(1, .5, textwrap.fill(str(caption), 24), ha="right", va="center", fontsize=9, transform=ax.transAxes,
@@ -241,9 +214,7 @@ def hub_counts(
     return np.bincount(nearest(prediction, gallery, k)[0].ravel(), minlength=len(gallery))
 
 # %% ../nbs/04_analysis.ipynb #7678f509
-def skewness(
-    counts: np.ndarray, # (G,)
-) -> float: # 0 if all are equal
+def skewness(counts: np.ndarray) -> float: # 0 if all are equal
     "Third standardised moment of hub counts, above 0 if there are hubs (Radovanović et al. 2010)."
     away = np.asarray(counts, np.float64) - np.mean(counts)
     return float((away**3).mean()/(away**2).mean()**1.5) if away.any() else 0.
@@ -263,12 +234,8 @@ def hub_table(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
 # %% ../nbs/04_analysis.ipynb #f033936b
-def crowding(
-    gallery: torch.Tensor, # (G, Dy) directions
-    closest=0.01,          # share of the pairs of images that count as near-duplicates
-    k=10,                  # images in a neighbourhood
-) -> tuple[np.ndarray, np.ndarray]: # (G,) near-duplicates; (G,) density
-    "How crowded the place of each image is."
+def crowding(gallery: torch.Tensor, closest=0.01, k=10) -> tuple[np.ndarray, np.ndarray]:
+    "Of each image, how many near-duplicates it has (pairs in the `closest` part), and the density of k neighbours."
     alike = (gallery @ gallery.T).numpy()
     least = np.quantile(alike[np.triu_indices(len(alike), 1)], 1-closest)
     np.fill_diagonal(alike, -np.inf)
@@ -297,10 +264,7 @@ def covariates(
                          "density": density[target]})
 
 # %% ../nbs/04_analysis.ipynb #b1674c1a
-def range_label(
-    values: np.ndarray, # of one part
-    by: str,            # the covariate
-) -> str:
+def range_label(values: np.ndarray, by: str) -> str:
     "The lowest and the highest value of a part."
     low, high = (f"{end:.2f}" if by == "density" else f"{end:g}" for end in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
@@ -378,10 +342,7 @@ def confusions(
     return table.sort_values("cost", ascending=False, kind="stable").head(count).reset_index()
 
 # %% ../nbs/04_analysis.ipynb #d02936f5
-def confusion_table(
-    found: pd.DataFrame, # from `confusions`
-    pairs: Pairs,
-) -> pd.DataFrame:
+def confusion_table(found: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
     "`confusions` in words: the caption that costs most, both images by name, and the captions of both."
     def said(image):
         return " / ".join(map(str, pairs.captions[pairs.image_of == image]))
@@ -406,13 +367,8 @@ def plot_alphas(
     return figure
 
 # %% ../nbs/04_analysis.ipynb #85a6e3ae
-def latency(
-    model: Translator,
-    batch: int,       # queries at a time
-    device="cpu",
-    seconds=.3,       # to measure for, but 10 runs at least
-) -> tuple[float, float]: # milliseconds a query: median, 95th percentile
-    "Time to translate one query in batches of `batch`."
+def latency(model: Translator, batch: int, device="cpu", seconds=.3) -> tuple[float, float]:
+    "Milliseconds to translate one query in batches of `batch`, median and 95th percentile, from 10 runs or more."
     model, x, times = model.to(device).eval(), torch.randn(batch, model.dx, device=device), []
     def now():
         if device != "cpu":
@@ -427,9 +383,7 @@ def latency(
     return float(median), float(p95)
 
 # %% ../nbs/04_analysis.ipynb #38099b95
-def efficiency(
-    models: dict[str, Translator],
-) -> pd.DataFrame: # one row a model
+def efficiency(models: dict[str, Translator]) -> pd.DataFrame: # one row a model
     "Parameters, memory in MB, and median and 95th percentile of ms per query, on the CPU and on a GPU if there is one."
     rows = {}
     for name, model in models.items():

@@ -7,7 +7,6 @@ __all__ = ['FOR_BLENDS', 'comparable', 'Comparison', 'judge', 'compare', 'better
            'write_comparison']
 
 # %% ../nbs/04b_compare.ipynb #1716a4c7
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,12 +40,8 @@ class Comparison:
     groups: np.ndarray  # (Q,) the image of each unseen caption
 
 # %% ../nbs/04b_compare.ipynb #015ac8d9
-def judge(
-    checkpoint: Checkpoint,
-    pairs: Pairs,
-    split: Split,
-) -> tuple[dict, np.ndarray]: # the recipe's row of the table; (Q,) ranks of the unseen captions in the full gallery
-    "A recipe under all protocols, on the unseen captions."
+def judge(checkpoint: Checkpoint, pairs: Pairs, split: Split) -> tuple[dict, np.ndarray]:
+    "A recipe's row of the table, under all protocols, and the (Q,) ranks of the unseen captions in the full gallery."
     images, target = pairs.gallery(split.test)
     prediction, gallery = checkpoint.predict(pairs, split.test), pairs.image[images]
     ranks = {protocol: protocol_ranks(prediction, gallery, target, protocol)
@@ -62,7 +57,7 @@ def judge(
 
 # %% ../nbs/04b_compare.ipynb #b08e2df2
 def compare(
-    recipes: Sequence[str | Recipe], # names, or recipes of your own
+    recipes: list[str | Recipe], # names, or recipes of your own
     pairs: Pairs,
     split: Split,       # trained on `train`, chosen by `val`, judged on `test`
     folder: str | Path = "compare", # for the checkpoints, by time: those of 5 minutes are never laid beside those of 60
@@ -74,15 +69,14 @@ def compare(
 ) -> Comparison:
     "Train or load each recipe, and judge all on the same unseen captions."
     chosen = [get_recipe(recipe).but(**{"refit": False} | changes, monitor="full") for recipe in recipes]
-    if len({recipe.name for recipe in chosen}) < len(chosen):
-        names = str([recipe.name for recipe in chosen])
-        raise InputError("compare", "recipes", names, "every name once", "Rename one with but(name=...).")
+    names, place = [recipe.name for recipe in chosen], Path(folder)/f"{minutes:g}min"
+    if len(set(names)) < len(names):
+        raise InputError("compare", "recipes", str(names), "every name once", "Rename one with but(name=...).")
     rows, ranks, logs, models = {}, {}, {}, {}
-    for n, recipe in enumerate(chosen, 1):
-        name, step = recipe.name, f"[{n}/{len(chosen)}] {recipe.name} ..."
+    for n, (name, recipe) in enumerate(zip(names, chosen), 1):
+        step = f"[{n}/{len(names)}] {name} ..."
         if progress:
             print(step, end="\r", flush=True)
-        place = Path(folder)/f"{minutes:g}min"
         checkpoint = load_or_fit(recipe, pairs, split, place, retrain, device, progress, limit=60*minutes)
         rows[name], ranks[name] = judge(checkpoint, pairs, split)
         models[name], logs[name] = checkpoint.translator(), checkpoint.log()
@@ -90,14 +84,11 @@ def compare(
             print(f"{step} {rows[name]['seconds']:.0f} s, MRR {rows[name]['MRR']:.3f}", flush=True)
     table = pd.DataFrame.from_dict(rows, orient="index").join(efficiency(models))
     table = table.sort_values("MRR", ascending=False).rename_axis("recipe")
-    order = list(table.index)
-    groups = pairs.gallery(split.test)[1]
-    return Comparison(table, {name: ranks[name] for name in order}, {name: logs[name] for name in order}, groups)
+    ranks, logs = {name: ranks[name] for name in table.index}, {name: logs[name] for name in table.index}
+    return Comparison(table, ranks, logs, pairs.gallery(split.test)[1])
 
 # %% ../nbs/04b_compare.ipynb #93096854
-def better_table(
-    comparison: Comparison,
-) -> pd.DataFrame: # one row a recipe
+def better_table(comparison: Comparison) -> pd.DataFrame: # one row a recipe
     """Each recipe's difference to the best one, and the recipes behind it that it is not surely better than.
     It is better where the paired 95 % interval of the difference in MRR, by image, lies above 0."""
     names, rows = list(comparison.ranks), {}
@@ -111,9 +102,7 @@ def better_table(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("recipe")
 
 # %% ../nbs/04b_compare.ipynb #d1efd36b
-def styles(
-    logs: dict, # recipe -> training log
-) -> dict: # recipe -> the format and the colour of its line
+def styles(logs: dict) -> dict: # recipe -> the format and the colour of its line
     "One colour a team, or grey for closed forms; within a team, other dashes or marks."
     family = {name: name.split("-")[0] if len(log) > 1 else "closed forms" for name, log in logs.items()}
     teams = sorted(set(family.values()) - {"closed forms"})
@@ -127,9 +116,7 @@ def styles(
     return found
 
 # %% ../nbs/04b_compare.ipynb #971a0872
-def plot_compare(
-    comparison: Comparison,
-) -> plt.Figure:
+def plot_compare(comparison: Comparison) -> plt.Figure:
     "Best validation MRR so far against seconds of training, on a log scale."
     figure, (ax,) = axes_for(1, 9.6, 4.8)
     for name, (line, color) in styles(comparison.logs).items():
@@ -141,9 +128,7 @@ def plot_compare(
     return figure
 
 # %% ../nbs/04b_compare.ipynb #a3fcbe9f
-def shown_table(
-    comparison: Comparison,
-) -> pd.DataFrame:
+def shown_table(comparison: Comparison) -> pd.DataFrame:
     "The table as people read it: three digits, whole seconds, the interval in one column."
     shown = comparison.table.round(3).astype({"parameters": int})
     intervals = [f"{a:.3f} to {b:.3f}" for a, b in zip(shown.pop("low"), shown.pop("high"))]

@@ -53,10 +53,8 @@ class Predictions:
     test: np.ndarray   # (T, Dy) float32
     ids: np.ndarray    # (T,) int64, in the order that a submission must keep
 
-    def save(self,
-        folder: str | Path, # such as submission/
-    ) -> Path: # the submission's CSV
-        "Write the three files, each whole or not at all."
+    def save(self, folder: str | Path) -> Path: # the submission's CSV
+        "Write the three files to a folder such as submission/, each whole or not at all."
         folder = Path(folder)
         for key in "val", "test":
             check_finite(f"predictions of {self.name}", key, getattr(self, key))
@@ -65,11 +63,8 @@ class Predictions:
         return write_submission(folder/f"submission_{self.name}.csv", self.ids, self.test)
 
     @classmethod
-    def load(cls,
-        folder: str | Path, # that `save` wrote to
-        name: str,
-    ) -> "Predictions":
-        "Read a model's predictions from its two npz files; raises `InputError` if one is missing or wrong."
+    def load(cls, folder: str | Path, name: str) -> "Predictions":
+        "Read what `save` wrote to the two npz files; raises `InputError` if one is missing or wrong."
         val, groups = read_latents(Path(folder)/f"val_{name}.npz", "groups")
         test, ids = read_latents(Path(folder)/f"submission_{name}.npz", "ids")
         return cls(name, val, groups, test, ids)
@@ -84,10 +79,7 @@ def save_gallery(
     write_npz(Path(folder)/"gallery_data.npz", {"embeddings": np.asarray(image), "groups": groups}, compress=1)
 
 # %% ../nbs/03_ensemble.ipynb #f601169d
-def check_weights(
-    parts: Sequence[np.ndarray], # K arrays (Q, Dy), one a model
-    weights: ArrayLike,          # (K,) not negative
-) -> np.ndarray: # (K,) float64
+def check_weights(parts: Sequence[np.ndarray], weights: ArrayLike) -> np.ndarray: # (K,) float64
     "The weights as an array; raises `InputError` if the parts' shapes differ or the weights do not define a mean."
     weights, shapes = np.asarray(weights, np.float64), {np.shape(part) for part in parts}
     if len(shapes) != 1 or weights.shape != (len(parts),):
@@ -140,8 +132,7 @@ def blends_of(
     predictions: dict[str, np.ndarray], # (Q, Dy) by name, of the models and of their blends
 ) -> dict[str, Blend]:
     "The blends among the predictions: those that equal a weighted mean of the models'."
-    if not models:
-        return {}
+    if not models: return {}
     first = {name: unit(latents[:1], name)[0].numpy() for name, latents in predictions.items()}
     parts, found = np.stack([first[name] for name in models], 1), {}
     for name in predictions.keys() - models.keys():
@@ -200,22 +191,14 @@ def search_alpha(
     return float(alphas[best[len(best)//2]]), alphas, found
 
 # %% ../nbs/03_ensemble.ipynb #b640f6a6
-def simplex_starts(
-    k: int, # models
-) -> list[np.ndarray]: # (K,) each, sum 1
+def simplex_starts(k: int) -> list[np.ndarray]: # (K,) each, sum 1
     "Weights to start a search from: the mean, each single model, each pair."
-    single = np.eye(k)
-    halves = [(single[i] + single[j])/2 for i, j in zip(*np.tril_indices(k, -1))]
-    return [np.full(k, 1/k), *single, *halves]
+    single, pairs = np.eye(k), zip(*np.tril_indices(k, -1))
+    return [np.full(k, 1/k), *single, *((single[i] + single[j])/2 for i, j in pairs)]
 
 # %% ../nbs/03_ensemble.ipynb #27a1290d
-def move_weight(
-    weights: np.ndarray, # (K,)
-    giver: int,          # a model; gives what it has, at most `step`
-    taker: int,          # another one
-    step: float,
-) -> np.ndarray: # (K,)
-    "The weights after one model has given some of its own to another."
+def move_weight(weights: np.ndarray, giver: int, taker: int, step: float) -> np.ndarray: # (K,)
+    "The weights after one model has given some of its own, at most `step`, to another."
     moved, amount = weights.copy(), min(step, weights[giver])
     moved[giver] -= amount
     moved[taker] += amount
@@ -234,8 +217,7 @@ def search_simplex(
         while best > before:
             before = best
             for giver, taker in itertools.permutations(range(k), 2):
-                if weights[giver] <= 0:
-                    continue
+                if weights[giver] <= 0: continue
                 trial = move_weight(weights, giver, taker, step)
                 if (mrr := tables.mrr(trial)) > best:
                     best, weights = mrr, trial
@@ -292,13 +274,11 @@ def gap_weights(
     return inverse/inverse.sum()
 
 # %% ../nbs/03_ensemble.ipynb #35574368
-def check_alike(
-    checkpoints: Sequence[Checkpoint],
-) -> None:
+def check_alike(checkpoints: Sequence[Checkpoint]) -> None:
     "Raise `InputError` unless the checkpoints share one architecture and were trained on the same data."
     def structure(checkpoint):
-        own, shared = ("dims", "fingerprint"), ("model", "model_options", "track")
-        return {key: getattr(checkpoint.recipe, key) for key in shared} | {key: getattr(checkpoint, key) for key in own}
+        shared = {key: getattr(checkpoint.recipe, key) for key in ("model", "model_options", "track")}
+        return shared | {"dims": checkpoint.dims, "fingerprint": checkpoint.fingerprint}
     if not checkpoints:
         raise InputError("soup", "checkpoints", "none", "at least one", "Give some.")
     first = structure(checkpoints[0])
@@ -309,9 +289,7 @@ def check_alike(
                                  "Average checkpoints of one architecture, trained on the same data.")
 
 # %% ../nbs/03_ensemble.ipynb #be9a4f5d
-def mean_state(
-    states: Sequence[dict], # state dicts of one structure
-) -> dict: # parameter or buffer -> tensor
+def mean_state(states: Sequence[dict]) -> dict: # parameter or buffer -> tensor
     "The mean of every floating-point tensor; the first model's value of all others."
     def mean(values):
         return torch.stack(values).double().mean(0).to(values[0].dtype) if values[0].is_floating_point() else values[0]
@@ -337,12 +315,9 @@ def soup(
     return result
 
 # %% ../nbs/03_ensemble.ipynb #d0d8957b
-def json_list(
-    row: np.ndarray, # (Dy,) float32
-) -> bytes:
+def json_list(row: np.ndarray) -> bytes:
     "The row as a JSON list, each number with the fewest digits that read back to the same bits."
-    if orjson:
-        return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+    if orjson: return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps([float(str(value)) for value in row]).encode()
 
 # %% ../nbs/03_ensemble.ipynb #338271af
@@ -362,15 +337,11 @@ def write_submission(
     return Path(path)
 
 # %% ../nbs/03_ensemble.ipynb #4b8d42f3
-def read_row(
-    line: bytes, # id,"[...]"
-) -> tuple[np.int64, np.ndarray]: # id; (Dy,) float32
+def read_row(line: bytes) -> tuple[np.int64, np.ndarray]: # id; (Dy,) float32
     "A line of a submission; raises `ValueError`, `TypeError` or `OverflowError` for anything but an id and numbers."
     key, _, text = line.partition(b",")
-    loads = orjson.loads if orjson else json.loads
-    row = np.array(loads(text.strip().strip(b'"')))
-    if row.dtype.kind not in "if" or row.ndim != 1:
-        raise ValueError
+    row = np.array((orjson or json).loads(text.strip().strip(b'"')))
+    if row.dtype.kind not in "if" or row.ndim != 1: raise ValueError
     return np.int64(int(key)), row.astype(np.float32)
 
 # %% ../nbs/03_ensemble.ipynb #793c5ee5
@@ -399,28 +370,20 @@ def read_submission(
     return np.array(ids, np.int64), np.stack(rows)
 
 # %% ../nbs/03_ensemble.ipynb #4473a89c
-def read_answers(
-    path: str | Path, # a submission, .csv or .npz
-) -> tuple[np.ndarray, np.ndarray]: # ids (T,) int64; embeddings (T, Dy) float32
+def read_answers(path: str | Path) -> tuple[np.ndarray, np.ndarray]: # ids (T,) int64; embeddings (T, Dy) float32
     "Read a submission in either form."
     return read_latents(path, "ids")[::-1] if Path(path).suffix == ".npz" else read_submission(path)
 
 # %% ../nbs/03_ensemble.ipynb #4ea96068
-def check_ids(
-    path: str | Path,     # the submission, for messages
-    ids: np.ndarray,      # (T,) what it has
-    expected: np.ndarray, # (T,) what it should have
-    source: str | Path,   # where `expected` comes from, for messages
-    remedy: str,
-) -> None:
-    "Raise `InputError` unless the ids are the expected ones, in their order."
+def check_ids(path: str | Path, ids: np.ndarray, expected: np.ndarray, source: str | Path, remedy: str) -> None:
+    "Raise `InputError` unless the ids (T,) are those of the source, in their order."
     if len(ids) != len(expected):
         raise InputError(path, "id", f"{len(ids)} rows", f"{len(expected)} rows, as in {source}", remedy)
     wrong = np.flatnonzero(ids != expected)
     if wrong.size:
-        order = " (the same ids in another order)" if np.array_equal(np.sort(ids), np.sort(expected)) else ""
-        row = wrong[0]
-        raise InputError(path, f"id of row {row}", f"{ids[row]}{order}", f"{expected[row]}, as in {source}", remedy)
+        row, same = wrong[0], np.array_equal(np.sort(ids), np.sort(expected))
+        found = f"{ids[row]} (the same ids in another order)" if same else f"{ids[row]}"
+        raise InputError(path, f"id of row {row}", found, f"{expected[row]}, as in {source}", remedy)
 
 # %% ../nbs/03_ensemble.ipynb #e9ad5195
 def mean_of_submissions(
@@ -440,8 +403,7 @@ def mean_of_submissions(
                              "Average predictions in one image space.")
         check_finite(path, "embedding", embeddings)
     weights = np.ones(len(paths)) if weights is None else weights
-    if normalise:
-        return ids, blend(parts, weights)
+    if normalise: return ids, blend(parts, weights)
     return ids, np.average(parts, axis=0, weights=check_weights(parts, weights)).astype(np.float32)
 
 # %% ../nbs/03_ensemble.ipynb #cd428f25

@@ -8,6 +8,7 @@ __all__ = ['KINDS', 'METHODS', 'untranslated', 'modality_gap', 'cosines_by_kind'
 
 # %% ../nbs/04c_maps.ipynb #90807d02
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -58,7 +59,7 @@ def cosines_by_kind(
     }
 
 # %% ../nbs/04c_maps.ipynb #09465155
-KINDS = { # of pairs, as `cosines_by_kind` names them: how their histogram is drawn
+KINDS: dict[str, dict[str, Any]] = { # of pairs, as `cosines_by_kind` names them: how their histogram is drawn
     "image, another image": {"color": PALETTE[0], "histtype": "step"},
     "caption, a random image": {"color": GREY, "histtype": "stepfilled", "alpha": .6},
     "caption, its own image": {"color": RIGHT, "histtype": "stepfilled", "alpha": .6},
@@ -89,30 +90,20 @@ def plot_gap(
     return figure
 
 # %% ../nbs/04c_maps.ipynb #03404788
-def flatten_pca(
-    x: np.ndarray, # (rows, dims)
-    seed: int,
-) -> np.ndarray: # (rows, 2)
-    "The first two principal components."
+def flatten_pca(x: np.ndarray, seed: int, dims: int = 2) -> np.ndarray: # (rows, dims)
+    "The first principal components."
     from sklearn.decomposition import PCA
-    return PCA(2, random_state=seed).fit_transform(x)
+    return PCA(dims, random_state=seed).fit_transform(x)
 
 # %% ../nbs/04c_maps.ipynb #17266398
-def flatten_tsne(
-    x: np.ndarray, # (rows, dims)
-    seed: int,
-) -> np.ndarray: # (rows, 2)
+def flatten_tsne(x: np.ndarray, seed: int) -> np.ndarray: # (rows, 2)
     "t-SNE of the first 50 principal components (van der Maaten and Hinton 2008)."
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
-    near = PCA(min(50, *x.shape), random_state=seed).fit_transform(x)
+    near = flatten_pca(x, seed, min(50, *x.shape))
     return TSNE(perplexity=min(30, (len(x)-1)/3), init="pca", random_state=seed).fit_transform(near)
 
 # %% ../nbs/04c_maps.ipynb #5fabcf6e
-def flatten_umap(
-    x: np.ndarray, # (rows, dims)
-    seed: int,
-) -> np.ndarray: # (rows, 2)
+def flatten_umap(x: np.ndarray, seed: int) -> np.ndarray: # (rows, 2)
     "UMAP (McInnes et al. 2018); raises `InputError` where umap-learn is not installed."
     try:
         from umap import UMAP
@@ -137,16 +128,11 @@ def plane(
     if method not in METHODS:
         raise InputError("plane", "method", repr(method), "pca, tsne or umap", "Choose one of them.")
     x = np.concatenate([unit(part, "latents").numpy() for part in parts])
-    flat = METHODS[method][0](x, seed)
-    return np.split(flat, np.cumsum([len(part) for part in parts])[:-1])
+    return np.split(METHODS[method][0](x, seed), np.cumsum([len(part) for part in parts])[:-1])
 
 # %% ../nbs/04c_maps.ipynb #6060c396
-def draw_clouds(
-    ax: Axes,
-    clouds: dict[str, np.ndarray], # name -> (rows, dims): texts, predictions, images
-    method: str,                   # a key of METHODS
-) -> None:
-    "Three sets of latents on one plane."
+def draw_clouds(ax: Axes, clouds: dict[str, np.ndarray], method: str) -> None:
+    "Three sets of latents by name, such as texts, predictions and images, on one plane."
     for name, xy, color, marker in zip(clouds, plane(list(clouds.values()), method), (*PALETTE[:2], RIGHT), "os^"):
         ax.scatter(*xy.T, s=9, color=color, marker=marker, alpha=.6, lw=0, label=name)
     ax.legend(frameon=False, markerscale=2, loc="lower center", bbox_to_anchor=(.5, 1), ncols=3,
@@ -165,8 +151,7 @@ def draw_ranks(
     ranks = full_ranks(prediction, gallery, target)
     sides = unit(prediction, "predictions").numpy(), unit(gallery, "gallery").numpy()
     spots, homes = plane([latents - latents.mean(0) for latents in sides], method)
-    order = np.argsort(ranks, kind="stable") # the worst are drawn last
-    scale = LogNorm(1, max(2, len(gallery)))
+    order, scale = np.argsort(ranks, kind="stable"), LogNorm(1, max(2, len(gallery))) # the worst are drawn last
     shown = ax.scatter(*spots[order].T, s=14, c=ranks[order], cmap="cividis_r", norm=scale, lw=0)
     ax.scatter(*homes.T, s=22, facecolors="none", edgecolors=RIGHT, marker="^", lw=.9, label="images")
     ax.figure.colorbar(shown, ax=ax, label=f"rank among {len(gallery):,} images", format="{x:g}")

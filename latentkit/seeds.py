@@ -23,12 +23,9 @@ from .recipes import TEAM_D, Recipe, get_recipe, with_flags
 from .train import fit
 
 # %% ../nbs/02b_seeds.ipynb #0c10b0df
-def models_of(
-    plan: Sequence[tuple],      # of (recipe or its name, key of `splits`, seeds)
-    splits: dict[str, Split],   # version of the data -> split
-    epochs: int | None = None,  # of every recipe; None: its own
-) -> list[tuple[Recipe, str]]: # recipe with its seed, version of the data
-    "The plan's models; raises `InputError` for none, for an unknown version of the data, and for a model listed twice."
+def models_of(plan: Sequence[tuple], splits: dict[str, Split], epochs: int | None = None) -> list[tuple[Recipe, str]]:
+    """The plan's models: each recipe with its seed, and its version of the data.
+    Raises `InputError` for none, for an unknown version of the data, and for a model listed twice."""
     models, known = [], set()
     for name, data, seeds in plan:
         recipe = with_flags(name, epochs=epochs, refit=False)
@@ -46,12 +43,7 @@ def models_of(
     return models
 
 # %% ../nbs/02b_seeds.ipynb #a5b12e22
-def finished(
-    path: Path,     # of a checkpoint
-    recipe: Recipe,
-    pairs: Pairs,
-    split: Split,
-) -> bool:
+def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> bool:
     "Whether the file holds a checkpoint of this recipe for these data."
     try:
         checkpoint = Checkpoint.load(path)
@@ -61,11 +53,7 @@ def finished(
     return checkpoint.recipe.but(file=None) == recipe.but(file=None)
 
 # %% ../nbs/02b_seeds.ipynb #7ef07b3f
-def inventory_row(
-    checkpoint: Checkpoint,
-    data: str, # version of the data
-    file: str, # name of the checkpoint's file
-) -> dict:
+def inventory_row(checkpoint: Checkpoint, data: str, file: str) -> dict:
     "A checkpoint's row of the inventory, from its best epoch."
     recipe, best = checkpoint.recipe, checkpoint.history[checkpoint.metrics["best_epoch"]]
     config = {key: value for key, value in asdict(recipe).items() if key not in ("name", "seed", "file")}
@@ -74,10 +62,7 @@ def inventory_row(
             "config": json.dumps(config, sort_keys=True), "file": file}
 
 # %% ../nbs/02b_seeds.ipynb #171b012f
-def write_inventory(
-    folder: str | Path,
-    inventory: pd.DataFrame,
-) -> None:
+def write_inventory(folder: str | Path, inventory: pd.DataFrame) -> None:
     "Put these rows into inventory.csv; they replace older rows of the same files."
     path = Path(folder)/"inventory.csv"
     old = pd.read_csv(path) if path.is_file() else inventory.iloc[:0]
@@ -108,11 +93,9 @@ def train_plan(
     return pd.DataFrame(rows)
 
 # %% ../nbs/02b_seeds.ipynb #73e27287
-def choose_members(
-    inventory: pd.DataFrame,      # of `train_plan`
-    sizes: dict[str, int | None], # name of the ensemble -> number of models; None: all
-) -> dict[str, list[int]]: # name -> rows of the inventory, ascending
-    "The models with the best validation MRR; raises `InputError` if there are too few or their protocols differ."
+def choose_members(inventory: pd.DataFrame, sizes: dict[str, int | None]) -> dict[str, list[int]]:
+    """The models with the best validation MRR for each ensemble, as rows of the inventory, ascending; None takes all.
+    Raises `InputError` if there are too few or their protocols differ."""
     if inventory.protocol.nunique() > 1 and any(sizes.values()):
         raise InputError("mean_ensembles", "protocol", ", ".join(inventory.protocol.unique()),
                          "one protocol to choose by", "Choose among recipes with one `monitor`.")
@@ -124,13 +107,7 @@ def choose_members(
     return {name: sorted(order[:size].tolist()) for name, size in sizes.items()}
 
 # %% ../nbs/02b_seeds.ipynb #109f13d2
-def predict_both(
-    path: Path,       # of a checkpoint
-    pairs: Pairs,
-    split: Split,
-    queries: Queries,
-    device: str | None = None,
-) -> Predictions:
+def predict_both(path: Path, pairs: Pairs, split: Split, queries: Queries, device: str | None = None) -> Predictions:
     "A checkpoint's predictions of the validation captions and of the test captions."
     checkpoint = Checkpoint.load(path)
     val, test = checkpoint.predict(pairs, split.val, device), checkpoint.predict(queries, device=device)
@@ -175,7 +152,7 @@ def run_seeds(
     "Train one recipe for many seeds, and write their mean as submission `<recipe>-x<seeds>`."
     recipe, folder = get_recipe(recipe), Path(out)/"seeds"
     inventory = train_plan([(recipe, "raw", seeds)], pairs, {"raw": split}, folder, epochs, device, progress)
-    sizes = {f"{recipe.name}-x{len(seeds)}": None}
+    sizes: dict[str, int | None] = {f"{recipe.name}-x{len(seeds)}": None}
     return mean_ensembles(inventory, sizes, pairs, split, queries, folder, Path(out)/"submission", device)[0]
 
 # %% ../nbs/02b_seeds.ipynb #9df5e83b

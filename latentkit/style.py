@@ -70,11 +70,8 @@ def picture(
     return card
 
 # %% ../nbs/00e_style.ipynb #2e2cfdc5
-def data_url(
-    kind: str,                           # "png" or "jpeg"
-    save: Callable[[io.BytesIO], object], # writes such a file to the stream that it is given
-) -> str:
-    "A picture as a `data:` URL."
+def data_url(kind: str, save: Callable[[io.BytesIO], object]) -> str:
+    "A picture, png or jpeg, as a `data:` URL; `save` writes it to the stream that it is given."
     stream = io.BytesIO()
     save(stream)
     return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"
@@ -134,11 +131,8 @@ def render(
     return Markup(compiled(template).render(values))
 
 # %% ../nbs/00e_style.ipynb #099549e3
-def cell_text(
-    value: object,            # of a cell
-    digits: int | None = 3,   # after the decimal point; None: as many as the number needs
-) -> Markup | str:
-    "A cell's text: numbers with their thousands separated, everything else escaped."
+def cell_text(value: object, digits: int | None = 3) -> Markup | str:
+    "A cell's text: numbers with thousands separated, and None for all the digits they need; all else is escaped."
     if isinstance(value, bool) or not isinstance(value, Number):
         return escape(value)
     if isinstance(value, Integral):
@@ -148,9 +142,7 @@ def cell_text(
 # %% ../nbs/00e_style.ipynb #4767905a
 LONG = 40 # characters; a column with longer texts may break its lines
 
-def column_css(
-    column: pd.Series,
-) -> str: # properties; empty for a column of numbers, as the style sheet has them
+def column_css(column: pd.Series) -> str: # properties; empty for a column of numbers, as the style sheet has them
     "How a column differs from a column of numbers."
     if is_numeric_dtype(column) and not is_bool_dtype(column):
         return ""
@@ -198,9 +190,8 @@ def picture_html(
     hint: str | None = None,   # shown on hover; the name by default
 ) -> Markup:
     "A picture with a note under it."
-    name = str(name)
-    source = thumbnail(folder, name, size)
-    return render("picture", name=name, note=note, framed=true, source=source, hint=name if hint is None else hint)
+    name, hint = str(name), str(name) if hint is None else hint
+    return render("picture", name=name, note=note, framed=true, source=thumbnail(folder, name, size), hint=hint)
 
 # %% ../nbs/00e_style.ipynb #e90eb98e
 STYLE = """
@@ -289,8 +280,7 @@ def page_html(
     footer="",       # plain text or `Markup`
 ) -> Markup:
     "A whole page with a table of contents."
-    style = Markup(STYLE + PAGE_STYLE)
-    return render("page", title=title, head=head, sections=sections, footer=footer, style=style)
+    return render("page", title=title, head=head, sections=sections, footer=footer, style=Markup(STYLE + PAGE_STYLE))
 
 def part_html(
     content: Markup,
