@@ -10,8 +10,7 @@ __all__ = ['COVARIATES', 'plot_history', 'rank_bins', 'draw_rank_shares', 'plot_
            'efficiency']
 
 # %% ../nbs/04_analysis.ipynb #20eb1f34
-import textwrap
-import time
+import textwrap, time
 from pathlib import Path
 
 import matplotlib.pyplot as plt

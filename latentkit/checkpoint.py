@@ -106,10 +106,7 @@ def plain_weights(weights: dict | None) -> dict | None: # with "state" and "word
     return weights and weights | {"words": weights["words"] and weights["words"].plain()}
 
 # %% ../nbs/01e_checkpoint.ipynb #9ff8aaff
-def save_checkpoint(
-    checkpoint: Checkpoint,
-    path, # the .pth to write; the log goes beside it as .csv
-) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path) -> None: # path: the .pth to write; the log goes beside it as .csv
     "Write checkpoint and log, each whole or not at all; raises `InputError` where the folder cannot be written."
     facts = {key: value for key, value in vars(checkpoint).items() if key != "seconds"}
     facts |= {"recipe": asdict(checkpoint.recipe), "dims": list(checkpoint.dims)}
@@ -147,9 +144,7 @@ def read_facts(
     return facts
 
 # %% ../nbs/01e_checkpoint.ipynb #e95338d5
-def load_checkpoint(
-    path, # a .pth that `save_checkpoint` wrote
-) -> Checkpoint:
+def load_checkpoint(path) -> Checkpoint: # path: a .pth that `save_checkpoint` wrote
     "Read a checkpoint and, where it is there, its log; raises `InputError` for one that is missing or damaged."
     facts = read_facts(path, [key for key in Checkpoint.__dataclass_fields__ if key != "seconds"])
     for weights in facts, facts["final"]:

@@ -11,15 +11,7 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'best_trial', 'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
 # %% ../nbs/05a_commands.ipynb #a8e63e37
-import argparse
-import csv
-import json
-import math
-import os
-import re
-import shutil
-import socket
-import sys
+import argparse, csv, json, math, os, re, shutil, socket, sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -36,9 +28,7 @@ def under_make() -> bool:
     "Was the command started by the project's Makefile?"
     return "LATENTKIT_MAKE" in os.environ
 
-def spelled(
-    flag: str, # such as "team-d"
-) -> str:
+def spelled(flag: str) -> str: # flag: such as "team-d"
     "A flag as its user writes it: `--team-d`, or `TEAM_D` under make."
     return flag.upper().replace("-", "_") if under_make() else f"--{flag}"
 
@@ -59,22 +49,14 @@ def wrong(
     return InputError(spelled(flag), "", found, expected, remedy)
 
 # %% ../nbs/05a_commands.ipynb #1bde2cd7
-def one_of(
-    flag: str,
-    text: str,
-    known: Iterable[str],
-) -> str:
+def one_of(flag: str, text: str, known: Iterable[str]) -> str:
     "A name among known ones."
     known = list(known)
     if text in known:
         return text
     raise wrong(flag, repr(text), f"one of {', '.join(known)}", closest(text, known) or "Choose one of them.")
 
-def some_of(
-    flag: str,
-    texts: list[str],
-    known: Iterable[str],
-) -> list[str]:
+def some_of(flag: str, texts: list[str], known: Iterable[str]) -> list[str]:
     "Several names among known ones, each once."
     return [one_of(flag, text, known) for text in dict.fromkeys(texts)]
 
@@ -107,17 +89,11 @@ def numbers(
 # %% ../nbs/05a_commands.ipynb #34c7d315
 SWITCH = {"auto": None, "true": True, "false": False}
 
-def switch(
-    flag: str,
-    text: str, # one of `SWITCH`
-) -> bool | None:
+def switch(flag: str, text: str) -> bool | None: # text: one of `SWITCH`
     "Yes, no, or what the program thinks best (None)."
     return SWITCH[one_of(flag, text, SWITCH)]
 
-def device_name(
-    flag: str,
-    text: str,
-) -> str:
+def device_name(flag: str, text: str) -> str:
     "A device as torch calls it. Whether this machine has it is for torch to say."
     if re.fullmatch(r"cpu|mps|cuda(:\d+)?", text):
         return text
@@ -125,10 +101,7 @@ def device_name(
     raise wrong(flag, repr(text), "cpu, cuda or, for the second GPU, cuda:1", hint or "Choose one of them.")
 
 # %% ../nbs/05a_commands.ipynb #28c0d1c1
-def data_folder(
-    flag: str,
-    folder: str, # "": look around, as `find_data` does
-) -> str | None:
+def data_folder(flag: str, folder: str) -> str | None: # folder: "": look around, as `find_data` does
     "A folder with data. None: what is found elsewhere, or the built-in sample."
     if folder and not Path(folder).is_dir():
         near = closest(Path(folder).name, folders_beside(Path(folder)))
@@ -143,9 +116,7 @@ def data_folder(
             pass
     return folder or None
 
-def folders_beside(
-    path: Path,
-) -> list[str]:
+def folders_beside(path: Path) -> list[str]:
     "Names of the folders beside a path."
     try:
         return [place.name for place in path.parent.iterdir() if place.is_dir()]
@@ -153,10 +124,7 @@ def folders_beside(
         return []
 
 # %% ../nbs/05a_commands.ipynb #5d9ccec6
-def out_folder(
-    flag: str,
-    folder: str,
-) -> Path:
+def out_folder(flag: str, folder: str) -> Path:
     "A folder that can be written; made where it is missing."
     try:
         return writable_folder(folder)
@@ -176,9 +144,7 @@ def free_port(
     other = next((p for p in range(max(port, 1024) + 1, 65536) if is_free(p)), 8866)
     raise wrong(flag, f"{port}, which is in use or not ours to use", "a free port", f"Choose another, such as {other}.")
 
-def is_free(
-    port: int,
-) -> bool:
+def is_free(port: int) -> bool:
     "Can a server listen here?"
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -189,10 +155,7 @@ def is_free(
     return True
 
 # %% ../nbs/05a_commands.ipynb #3c01e2b9
-def final_notebook(
-    flag: str,
-    path: str, # "": look for it
-) -> Path:
+def final_notebook(flag: str, path: str) -> Path: # path: "": look for it
     "The final notebook: in a clone it lies beside the package."
     clone = Path(find_spec("latentkit").origin).parents[1]/"nbs"
     places = [Path(path)] if path else [clone/"05_final.ipynb", Path("nbs/05_final.ipynb"), Path("05_final.ipynb")]
@@ -264,9 +227,7 @@ SERVING_FLAGS = {
 FLAGS = DATA_FLAGS | RECIPE_FLAGS | TRAINING_FLAGS | SERVING_FLAGS
 
 # %% ../nbs/05a_commands.ipynb #1b2081a6
-def settled(
-    line: str,
-) -> str | None:
+def settled(line: str) -> str | None:
     "What stays of a line: what followed its last carriage return; None for a progress bar."
     parts = [part for part in line.split("\r") if part.strip()]
     last = parts[-1].rstrip() if parts else ""
@@ -319,9 +280,7 @@ def sections_of(
     return {name: some for name, some in parts.items() if some and name != "Flags"}
 
 # %% ../nbs/05a_commands.ipynb #ef0017da
-def settled_outputs(
-    outputs: list, # of a code cell
-) -> list:
+def settled_outputs(outputs: list) -> list: # outputs: of a code cell
     "A cell's outputs: printed text in one piece and settled, warnings left out."
     printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
     lines = [line for whole in printed.split("\n") if (line := settled(whole))]
@@ -332,9 +291,7 @@ def settled_outputs(
         found.insert(0, stream)
     return found
 
-def readable(
-    cell, # of a notebook; its output is settled
-) -> bool:
+def readable(cell) -> bool: # cell: of a notebook; its output is settled
     "Does a reader see anything of this cell?"
     if cell.cell_type != "code":
         return bool(cell.source.strip())
@@ -413,10 +370,7 @@ def shown_result(
             "R@5": part("R@5"), "95 %": f"{part('low')} to {part('high')}", "seconds": part("seconds trained", 0),
             "parameters": f"{int(row['parameters']):,}"}
 
-def what_to_submit(
-    rows: list[dict[str, str]], # of results.csv, best first
-    submission: Path,
-) -> str:
+def what_to_submit(rows: list[dict[str, str]], submission: Path) -> str: # rows: of results.csv, best first
     "The best model's file, and that of the best one which does not read the captions' words."
     best = rows[0]["name"]
     plain = next((row["name"] for row in rows if "words" not in row["name"]), best)
@@ -491,9 +445,7 @@ def search(
     print(best_trial(folder))
 
 # %% ../nbs/05a_commands.ipynb #a28142e5
-def best_trial(
-    folder: Path, # of a search
-) -> str:
+def best_trial(folder: Path) -> str: # folder: of a search
     "What a search has found, and where its files are."
     path = folder/"best_config.json"
     if not path.is_file():

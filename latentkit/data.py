@@ -13,18 +13,7 @@ __all__ = ['DAMAGE', 'HEADER_LOCK', 'KINDS', 'BLOCK', 'HEADERS', 'FACTS', 'Input
            'Split', 'cut_by_image', 'split_by_image', 'Source', 'nearest_files', 'look_in', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
-import csv
-import errno
-import hashlib
-import json
-import os
-import re
-import shutil
-import tempfile
-import time
-import uuid
-import zipfile
-import zlib
+import csv, errno, hashlib, json, os, re, shutil, tempfile, time, uuid, zipfile, zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager

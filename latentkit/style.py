@@ -9,9 +9,7 @@ __all__ = ['PALETTE', 'RIGHT', 'GREY', 'TEMPLATES', 'ENVIRONMENT', 'LONG', 'STYL
 
 # %% ../nbs/00e_style.ipynb #2fa92650
 import base64
-import io
-import textwrap
-import zlib
+import io, textwrap, zlib
 from functools import lru_cache
 from numbers import Integral, Number
 from pathlib import Path
