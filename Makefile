@@ -8,28 +8,28 @@ READY := .venv/installed
 
 # A variable becomes the command's flag of the same name; the command checks it, and calls it by the variable's name.
 LATENTKIT := LATENTKIT_MAKE=1 $(BIN)/python -m latentkit
-value = $(if $($(1)),--$(2) "$($(1))")
+flag  = $(if $($(1)),--$(2) "$($(1))")
 names = $(if $($(1)),--$(2) $($(1)))
-ALL  := $(call value,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
+ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
 .PHONY: run compare inspect search seeds results test lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
 run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"]
-	@$(LATENTKIT) run $(ALL) $(call value,RETRAIN,retrain) $(call value,EPOCHS,epochs) $(call names,RECIPES,recipes) $(call names,BLENDS,blends)
+	@$(LATENTKIT) run $(ALL) $(call flag,RETRAIN,retrain) $(call flag,EPOCHS,epochs) $(call names,RECIPES,recipes) $(call names,BLENDS,blends)
 
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
-	@$(LATENTKIT) compare $(ALL) $(call value,MINUTES,minutes) $(call names,RECIPES,recipes)
+	@$(LATENTKIT) compare $(ALL) $(call flag,MINUTES,minutes) $(call names,RECIPES,recipes)
 
 inspect: $(READY) ## see what captions retrieve, in the browser, on what the last run has left: make inspect [DATA=folder] [OUT=folder] [PORT=8866]
-	@$(LATENTKIT) inspect $(ALL) $(call value,PORT,port)
+	@$(LATENTKIT) inspect $(ALL) $(call flag,PORT,port)
 
 search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [SPACE=D|optimiser] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(LATENTKIT) search $(ALL) $(call value,RECIPE,recipe) $(call value,SPACE,space) $(call value,TRIALS,trials) $(call value,METHOD,method) $(call value,EPOCHS,epochs)
+	@$(LATENTKIT) search $(ALL) $(call flag,RECIPE,recipe) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,METHOD,method) $(call flag,EPOCHS,epochs)
 
 seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(LATENTKIT) seeds $(ALL) $(call value,RECIPE,recipe) $(call names,SEEDS,seeds) $(if $(TEAM_D),--team-d) $(call value,EPOCHS,epochs)
+	@$(LATENTKIT) seeds $(ALL) $(call flag,RECIPE,recipe) $(call names,SEEDS,seeds) $(if $(TEAM_D),--team-d) $(call flag,EPOCHS,epochs)
 
 results: $(READY) ## run everything that RESULTS.md holds, and write it: make results [DATA=folder] [OUT=folder] [MINUTES=5]
 	@$(LATENTKIT) run --out "$(OUT)/results/sample"

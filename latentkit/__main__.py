@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = []
 
-# %% ../nbs/05b_main.ipynb #bbec9287
+# %% ../nbs/05b_main.ipynb #4a185d0a
 #| eval: false
 import sys
 

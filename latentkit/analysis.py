@@ -45,14 +45,14 @@ def plot_history(
     right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
     return figure
 
-# %% ../nbs/04_analysis.ipynb #ec4e7ebf
+# %% ../nbs/04_analysis.ipynb #e6b3883a
 def rank_bins(
     images: int, # gallery size
 ) -> list: # E integers: bin i holds the ranks from edge i up to, but not including, edge i+1
     "Edges of the histogram's bins."
     return [1] + [edge for edge in (2, 4, 6, 11, 51, 251, 1001) if 1.5*edge <= images] + [images+1]
 
-# %% ../nbs/04_analysis.ipynb #fbf40c77
+# %% ../nbs/04_analysis.ipynb #4d0b8bd8
 def draw_rank_shares(
     ax: Axes,
     ranks: dict[str, np.ndarray], # name -> (Q,) ranks
@@ -101,7 +101,7 @@ def effect_sizes(
     auc = float(below.mean()/(2*len(near)))
     return float((far.mean() - near.mean())/spread) if spread else np.nan, auc
 
-# %% ../nbs/04_analysis.ipynb #b55f86b5
+# %% ../nbs/04_analysis.ipynb #d35d68c7
 def row_distances(
     a: np.ndarray, # (Q, Dy) directions
     b: np.ndarray, # (Q, Dy) directions
@@ -110,7 +110,7 @@ def row_distances(
     away = a - b
     return {"Euclidean": np.linalg.norm(away, axis=1), "Manhattan": np.abs(away).sum(1), "cosine": 1-(a*b).sum(1)}
 
-# %% ../nbs/04_analysis.ipynb #bcd4ba2d
+# %% ../nbs/04_analysis.ipynb #425dbd54
 def distances(
     prediction: np.ndarray, # (Q, Dy)
     gallery: np.ndarray,    # (G, Dy)
@@ -133,7 +133,7 @@ def distances(
                       "Cohen's d": d, "AUC": auc}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("distance")
 
-# %% ../nbs/04_analysis.ipynb #75419569
+# %% ../nbs/04_analysis.ipynb #e5fbf30c
 def distance_table(
     predictions: dict[str, np.ndarray], # name -> (Q, Dy)
     gallery: np.ndarray,                # (G, Dy)
@@ -156,7 +156,7 @@ def nearest(
     places, cosines = (torch.cat([getattr(part, kind) for part in found]).numpy() for kind in ("indices", "values"))
     return places, cosines
 
-# %% ../nbs/04_analysis.ipynb #3364a44d
+# %% ../nbs/04_analysis.ipynb #725d6645
 def one_an_image(
     order: np.ndarray,    # (n,) places of captions, most wanted first
     image_of: np.ndarray, # (Q,) image of each caption
@@ -167,7 +167,7 @@ def one_an_image(
     _, first = np.unique(np.asarray(image_of)[order], return_index=True)
     return order[np.sort(first)[:count]]
 
-# %% ../nbs/04_analysis.ipynb #5a8c9fa9
+# %% ../nbs/04_analysis.ipynb #252978a4
 def choose_rows(
     ranks: np.ndarray,    # (Q,)
     image_of: np.ndarray, # (Q,) image of each caption
@@ -183,7 +183,7 @@ def choose_rows(
             seen.add(image_of[place])
     return np.array(places)
 
-# %% ../nbs/04_analysis.ipynb #336fb089
+# %% ../nbs/04_analysis.ipynb #2833fcb8
 def draw_picture(
     ax: Axes,
     image, # a PIL picture
@@ -196,7 +196,7 @@ def draw_picture(
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(visible=true, color=RIGHT, linewidth=3)
 
-# %% ../nbs/04_analysis.ipynb #7a232245
+# %% ../nbs/04_analysis.ipynb #581b09a9
 def draw_caption(
     ax: Axes,
     caption: str,
@@ -240,7 +240,7 @@ def hub_counts(
     "N_k: in how many captions' first k each image stands."
     return np.bincount(nearest(prediction, gallery, k)[0].ravel(), minlength=len(gallery))
 
-# %% ../nbs/04_analysis.ipynb #06121ea6
+# %% ../nbs/04_analysis.ipynb #7678f509
 def skewness(
     counts: np.ndarray, # (G,)
 ) -> float: # 0 if all are equal
@@ -248,7 +248,7 @@ def skewness(
     away = np.asarray(counts, np.float64) - np.mean(counts)
     return float((away**3).mean()/(away**2).mean()**1.5) if away.any() else 0.
 
-# %% ../nbs/04_analysis.ipynb #ead7508f
+# %% ../nbs/04_analysis.ipynb #be897bf1
 def hub_table(
     predictions: dict[str, np.ndarray], # name -> (Q, Dy)
     gallery: np.ndarray,                # (G, Dy)
@@ -262,7 +262,7 @@ def hub_table(
                       "in no list %": 100*(n == 0).mean()}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
 
-# %% ../nbs/04_analysis.ipynb #9493c67c
+# %% ../nbs/04_analysis.ipynb #f033936b
 def crowding(
     gallery: torch.Tensor, # (G, Dy) directions
     closest=0.01,          # share of the pairs of images that count as near-duplicates
@@ -275,7 +275,7 @@ def crowding(
     k = min(k, len(alike)-1)
     return (alike >= least).sum(1), np.partition(alike, -k, axis=1)[:, -k:].mean(1)
 
-# %% ../nbs/04_analysis.ipynb #552bfb5b
+# %% ../nbs/04_analysis.ipynb #33584543
 def covariates(
     prediction: np.ndarray, # (Q, Dy)
     pairs: Pairs,
@@ -296,7 +296,7 @@ def covariates(
     return pd.DataFrame({"words": words, "near-duplicates": duplicates[target], "hubness": by_others[target],
                          "density": density[target]})
 
-# %% ../nbs/04_analysis.ipynb #095ca733
+# %% ../nbs/04_analysis.ipynb #b1674c1a
 def range_label(
     values: np.ndarray, # of one part
     by: str,            # the covariate
@@ -305,7 +305,7 @@ def range_label(
     low, high = (f"{end:.2f}" if by == "density" else f"{end:g}" for end in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
 
-# %% ../nbs/04_analysis.ipynb #04fbd03d
+# %% ../nbs/04_analysis.ipynb #e06431de
 def diagnosis(
     prediction: np.ndarray, # (Q, Dy)
     pairs: Pairs,
@@ -324,7 +324,7 @@ def diagnosis(
     table = pd.DataFrame.from_dict(found, orient="index").rename_axis(["by", "from .. to"])
     return table[["captions", "MRR", "low", "high", "R@1", "R@5", "R@10"]]
 
-# %% ../nbs/04_analysis.ipynb #8670e429
+# %% ../nbs/04_analysis.ipynb #888b2ff4
 COVARIATES = {"words": "words in the caption", "near-duplicates": "near-duplicates of its image",
               "hubness": "other images' captions that list it", "density": "mean cosine, 10 nearest images"}
 
@@ -345,7 +345,7 @@ def plot_diagnosis(
     axes[0].set_ylabel("MRR and 95 % interval")
     return figure
 
-# %% ../nbs/04_analysis.ipynb #0953f9e0
+# %% ../nbs/04_analysis.ipynb #39ef7ae4
 def images_ahead(
     prediction: np.ndarray, # (Q, Dy)
     gallery: np.ndarray,    # (G, Dy)
@@ -366,7 +366,7 @@ def confusions(
     count=10,               # confusions, the costliest first
     k=50,                   # ranks beyond are left out; a confusion costs less than 0.0004 of a caption there
 ) -> pd.DataFrame: # image and instead (rows of pairs.image), cost (of MRR), misled (captions), caption (a row), rank
-    "The pairs of images whose confusion costs most MRR, each with the caption that it costs most and that caption's rank."
+    "The pairs of images whose confusion costs most MRR, each with its costliest caption and that caption's rank."
     images, target = pairs.gallery(rows)
     query, instead, ahead = images_ahead(prediction, pairs.image[images], target, k)
     cost = 1/(ahead*(ahead+1.))/len(target)
@@ -377,7 +377,7 @@ def confusions(
         cost=("cost", "sum"), misled=("cost", "size"), caption=("caption", "first"), rank=("rank", "first"))
     return table.sort_values("cost", ascending=False, kind="stable").head(count).reset_index()
 
-# %% ../nbs/04_analysis.ipynb #e5420495
+# %% ../nbs/04_analysis.ipynb #d02936f5
 def confusion_table(
     found: pd.DataFrame, # from `confusions`
     pairs: Pairs,
@@ -405,7 +405,7 @@ def plot_alphas(
     ax.legend(frameon=False)
     return figure
 
-# %% ../nbs/04_analysis.ipynb #a7ff65d3
+# %% ../nbs/04_analysis.ipynb #85a6e3ae
 def latency(
     model: Translator,
     batch: int,       # queries at a time

@@ -7,6 +7,7 @@ __all__ = ['FOR_BLENDS', 'comparable', 'Comparison', 'judge', 'compare', 'better
            'write_comparison']
 
 # %% ../nbs/04b_compare.ipynb #1716a4c7
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def judge(
 
 # %% ../nbs/04b_compare.ipynb #b08e2df2
 def compare(
-    recipes: list[str | Recipe], # names, or recipes of your own
+    recipes: Sequence[str | Recipe], # names, or recipes of your own
     pairs: Pairs,
     split: Split,       # trained on `train`, chosen by `val`, judged on `test`
     folder: str | Path = "compare", # for the checkpoints, by time: those of 5 minutes are never laid beside those of 60
@@ -72,13 +73,13 @@ def compare(
     **changes,          # of every recipe, such as seed=1
 ) -> Comparison:
     "Train or load each recipe, and judge all on the same unseen captions."
-    recipes = [get_recipe(recipe).but(**{"refit": False} | changes, monitor="full") for recipe in recipes]
-    if len({recipe.name for recipe in recipes}) < len(recipes):
-        names = str([recipe.name for recipe in recipes])
+    chosen = [get_recipe(recipe).but(**{"refit": False} | changes, monitor="full") for recipe in recipes]
+    if len({recipe.name for recipe in chosen}) < len(chosen):
+        names = str([recipe.name for recipe in chosen])
         raise InputError("compare", "recipes", names, "every name once", "Rename one with but(name=...).")
     rows, ranks, logs, models = {}, {}, {}, {}
-    for n, recipe in enumerate(recipes, 1):
-        name, step = recipe.name, f"[{n}/{len(recipes)}] {recipe.name} ..."
+    for n, recipe in enumerate(chosen, 1):
+        name, step = recipe.name, f"[{n}/{len(chosen)}] {recipe.name} ..."
         if progress:
             print(step, end="\r", flush=True)
         place = Path(folder)/f"{minutes:g}min"

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'METHODS', 'BEAT', 'STALE', 'STATES', 'need_optuna', 'apply', 'distribution', 'Space', 'get_space',
-           'check_search', 'build', 'check_choices', 'open_storage', 'Trials', 'configuration', 'train_trial',
-           'attempt', 'results_table', 'write_text', 'publish', 'mend_best', 'queue', 'run_queued', 'run_missing',
-           'settle', 'open_trials', 'search', 'importance', 'plot_search', 'run_search']
+           'check_search', 'build', 'check_choices', 'one_at_a_time', 'open_storage', 'Trials', 'best_number',
+           'configuration', 'why_failed', 'train_trial', 'attempt', 'results_table', 'write_text', 'publish',
+           'mend_best', 'queue', 'run_queued', 'run_missing', 'settle', 'open_trials', 'search', 'importance',
+           'plot_search']
 
 # %% ../nbs/02a_search.ipynb #e41e9da4
 import hashlib, itertools, json, math, time, warnings, zlib
@@ -115,6 +116,7 @@ SPACES = {
                        given={"min_lr": 0.}), # for any recipe that is trained: the cosine ends at 0
 }
 
+# %% ../nbs/02a_search.ipynb #55f6df8c
 def get_space(
     space: Space | str | dict, # a space, a name in `SPACES`, or a dict of choices
 ) -> Space:
@@ -124,22 +126,19 @@ def get_space(
                          closest(space, SPACES) or "Choose one of them.")
     return SPACES[space] if isinstance(space, str) else Space(space) if isinstance(space, dict) else space
 
-# %% ../nbs/02a_search.ipynb #efab62d3
+# %% ../nbs/02a_search.ipynb #57154cd6
 METHODS = "random", "tpe"
 
+# %% ../nbs/02a_search.ipynb #f6eabf6c
 def check_search(
-    recipe: Recipe | str,             # a recipe, or a name in `RECIPES`
-    space: Space | str | dict | None, # as for `get_space`; None: "D" for D-wide, "optimiser" for any other recipe
-    method: str = "random",           # one of `METHODS`
+    recipe: Recipe | str,      # a recipe, or a name in `RECIPES`
+    space: Space | str | dict, # as for `get_space`
+    method: str = "random",    # one of `METHODS`
     trials: int = 50,
-    epochs: int | None = None,        # of a trial; None: as the space or the recipe says
+    epochs: int | None = None, # of a trial; None: as the space or the recipe says
 ) -> tuple: # (Recipe, Space), in which everything that is not searched stands in the recipe
     "What will be searched; raises `InputError` for settings that cannot be."
-    recipe = get_recipe(recipe).but(refit=False)
-    if not isinstance(space, Space | dict) and 0 in (recipe.epochs, epochs):
-        raise InputError("search", "recipe", f"{recipe.name} with 0 epochs", "a recipe that is trained",
-                         "Choose another; from Python, a closed form is searched over its model_options.")
-    space = get_space(("D" if recipe.name == "D-wide" else "optimiser") if space is None else space)
+    recipe, space = get_recipe(recipe).but(refit=False), get_space(space)
     if method not in METHODS:
         raise InputError("search", "method", repr(method), " or ".join(METHODS), "Choose one of them.")
     if not space.choices or not 1 <= trials <= space.size:
@@ -167,6 +166,7 @@ def build(recipe: Recipe, pairs: Pairs, split: Split) -> None:
             Batches(recipe, pairs, split.train[:100], torch.device("cpu"))
             make_optimiser(recipe, parameter_groups(model, loss))
 
+# %% ../nbs/02a_search.ipynb #6c1086e0
 def check_choices(space: Space, recipe: Recipe, pairs: Pairs, split: Split) -> None:
     "Build each listed choice once; raises `InputError` that names the one that is refused."
     first = {name: options[0] for name, options in space.choices.items()}
@@ -183,6 +183,13 @@ def check_choices(space: Space, recipe: Recipe, pairs: Pairs, split: Split) -> N
 # %% ../nbs/02a_search.ipynb #45715e43
 BEAT, STALE = 20, 120 # seconds between the heartbeats of a trial; without one for so long, its process counts as gone
 
+# %% ../nbs/02a_search.ipynb #d2f8e7d4
+def one_at_a_time(storage) -> None:
+    "Let the transactions of an SQLite storage follow each other."
+    from sqlalchemy import event # Optuna's own dependency
+    event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+
+# %% ../nbs/02a_search.ipynb #22aedb15
 def open_storage(
     folder: Path,        # where study.db is
     storage: str | None, # the URL of a database; None: SQLite in study.db
@@ -190,10 +197,14 @@ def open_storage(
     "Open the database that keeps the study; raises `InputError` where that fails."
     optuna = need_optuna()
     url = storage or f"sqlite:///{(folder/'study.db').resolve().as_posix()}"
-    options = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {"pool_pre_ping": True}
+    sqlite = url.startswith("sqlite")
+    options = {"connect_args": {"timeout": 60, "isolation_level": None}} if sqlite else {"pool_pre_ping": True}
     for wait in .2, .5, 1, 2, 0: # processes that create the tables of a new database get in each other's way
         try:
-            return optuna.storages.RDBStorage(url, options, heartbeat_interval=BEAT, grace_period=STALE)
+            found = optuna.storages.RDBStorage(url, options, heartbeat_interval=BEAT, grace_period=STALE)
+            if sqlite:
+                one_at_a_time(found)
+            return found
         except Exception as error: # of any database's driver
             reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         time.sleep(wait)
@@ -232,12 +243,13 @@ class Trials:
         "Number -> the attempt that was complete, pruned, or failed with a note."
         return {number: trial for number, trial in self.current().items() if trial.state.is_finished()}
 
-    def best(self) -> int | None:
-        "The number of the best complete trial, the lowest of equals; None where there is none."
-        values = {number: t.value for number, t in self.finished().items() if t.state.name == "COMPLETE"}
-        return max(values, key=values.get, default=None)
+# %% ../nbs/02a_search.ipynb #dde20766
+def best_number(trials: Trials) -> int | None:
+    "The number of the best complete trial, the lowest of equals; None where there is none."
+    values = {number: t.value for number, t in trials.finished().items() if t.state.name == "COMPLETE"}
+    return max(values, key=values.get, default=None)
 
-# %% ../nbs/02a_search.ipynb #e39fa4f8
+# %% ../nbs/02a_search.ipynb #502d6674
 def configuration(trials: Trials, number: int) -> dict:
     "The configuration of a trial: that of its attempt which was killed, or one that was never tried."
     optuna, attempts = need_optuna(), trials.attempts()
@@ -255,15 +267,25 @@ def configuration(trials: Trials, number: int) -> dict:
             return trial.params
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-# %% ../nbs/02a_search.ipynb #ac52bbca
+# %% ../nbs/02a_search.ipynb #9605fd21
+def why_failed(error: Exception, device: str | None) -> str:
+    "The note for a training that broke; raises the error where the settings or the device are at fault."
+    import torch
+    from latentkit.device import default_device
+    if isinstance(error, InputError):
+        if not (error.key.startswith("epoch ") or error.file == "predictions"): # neither loss nor predictions diverged
+            raise error
+        return str(error)
+    torch.zeros(1, device=device or default_device()).item() # raises where the device is lost
+    return f"{type(error).__name__} {error}".strip().splitlines()[0][:160]
+
+# %% ../nbs/02a_search.ipynb #d41b1f60
 def train_trial(
     trials: Trials,
     trial, # optuna.Trial
     bar,   # tqdm
 ) -> tuple: # Checkpoint or None, lines of history, why it failed or None; neither: pruned
     "Train one configuration and report its epochs."
-    import torch
-    from latentkit.device import default_device
     from latentkit.train import fit
     optuna, lines = need_optuna(), []
     def report(line):
@@ -281,8 +303,7 @@ def train_trial(
     except optuna.exceptions.OptunaError:
         raise
     except (ValueError, RuntimeError, MemoryError) as error: # also InputError and LinAlgError
-        torch.zeros(1, device=trials.device or default_device()).item() # raises where the device is lost
-        return None, lines, f"{type(error).__name__} {error}".strip().splitlines()[0][:240]
+        return None, lines, why_failed(error, trials.device)
 
 # %% ../nbs/02a_search.ipynb #dc1f5dbe
 def attempt(
@@ -304,7 +325,7 @@ def attempt(
         "epochs": len(lines) - bool(checkpoint), "seconds": time.perf_counter() - began}) # its history has an epoch 0
     if not checkpoint and not note:
         raise need_optuna().TrialPruned
-    best = trials.best()
+    best = best_number(trials)
     if checkpoint and (best is None or (top["mrr"], -number) > (trials.finished()[best].value, -best)):
         checkpoint.save(trials.folder/"best_model.pth")
     return top["mrr"] if checkpoint else math.nan
@@ -324,15 +345,16 @@ def results_table(
     table = pd.DataFrame(rows, columns=["trial", *space.choices, "state", *keys])
     return table.astype({"best_epoch": "Int64"})
 
-# %% ../nbs/02a_search.ipynb #432cbec2
+# %% ../nbs/02a_search.ipynb #719563e0
 def write_text(path: Path, text: str) -> None:
     "Write a file, whole or not at all."
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
+# %% ../nbs/02a_search.ipynb #bdde8966
 def publish(trials: Trials) -> pd.DataFrame:
     "Bring the folder's files to what the study says, and return the table of results."
-    finished, best = trials.finished(), trials.best()
+    finished, best = trials.finished(), best_number(trials)
     if best is not None:
         config = {name: finished[best].params[name] for name in trials.space.choices}
         said = {key: finished[best].user_attrs["result"][key] for key in ("mrr", "protocol", "best_epoch")}
@@ -349,7 +371,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
     "Train the best configuration again where best_model.pth is not its checkpoint."
     from latentkit.checkpoint import Checkpoint, check_made_for
     from latentkit.train import fit
-    best, path = trials.best(), trials.folder/"best_model.pth"
+    best, path = best_number(trials), trials.folder/"best_model.pth"
     if best is None:
         return
     recipe = trials.space.recipe(trials.recipe, trials.finished()[best].params)
@@ -362,7 +384,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
     if not fresh:
         fit(recipe, trials.pairs, trials.split, trials.device, progress).save(path)
 
-# %% ../nbs/02a_search.ipynb #0a7679a9
+# %% ../nbs/02a_search.ipynb #289e106d
 def queue(trials: Trials, number: int) -> None:
     "Queue an attempt at a trial."
     optuna = need_optuna()
@@ -370,6 +392,7 @@ def queue(trials: Trials, number: int) -> None:
         state=optuna.trial.TrialState.WAITING, params=configuration(trials, number),
         distributions=trials.space.distributions(), user_attrs={"trial": number}))
 
+# %% ../nbs/02a_search.ipynb #0e850258
 def run_queued(trials: Trials, objective: Callable) -> None:
     "Run a queued attempt; nothing comes of it where others took it over because this process slept too long."
     study = trials.storage.get_study_id_from_name(trials.study.study_name)
@@ -382,7 +405,7 @@ def run_queued(trials: Trials, objective: Callable) -> None:
         if not str(error).startswith("Cannot tell a FAIL trial"):
             raise
 
-# %% ../nbs/02a_search.ipynb #33d1a04b
+# %% ../nbs/02a_search.ipynb #6ec33c21
 def run_missing(
     trials: Trials,
     total: int,
@@ -403,7 +426,7 @@ def run_missing(
         else:
             time.sleep(.5) # the others have them all
 
-# %% ../nbs/02a_search.ipynb #8d30814b
+# %% ../nbs/02a_search.ipynb #11525327
 def settle(
     folder: Path,
     settings: dict, # plain values that decide the result
@@ -422,7 +445,7 @@ def settle(
         raise InputError(path, ", ".join(other), theirs, ours,
                          "The folder belongs to another search: choose another folder, or repeat its settings.")
 
-# %% ../nbs/02a_search.ipynb #bbbe6890
+# %% ../nbs/02a_search.ipynb #3fd46b72
 def open_trials(
     recipe: Recipe,
     space: Space,
@@ -451,18 +474,18 @@ def open_trials(
 
 # %% ../nbs/02a_search.ipynb #17222e7f
 def search(
-    recipe: Recipe | str,             # what is not searched; or a name in `RECIPES`
-    space: Space | str | dict | None, # as for `check_search`
+    recipe: Recipe | str,       # what is not searched; or a name in `RECIPES`
+    space: Space | str | dict,  # as for `get_space`
     pairs: Pairs,
     split: Split,
-    folder: str | Path,               # for the files of this search and no other
+    folder: str | Path,         # for the files of this search and no other
     trials: int = 50,
-    method: str = "random",           # "random": no configuration twice; "tpe": guided by what was found, and pruned
-    epochs: int | None = None,        # of a trial; None: as the space or the recipe says
-    seed: int = 0,                    # of the choice of configurations; that of training is the recipe's
-    storage: str | None = None,       # the URL of a database, such as postgresql://...; None: SQLite in the folder
-    device: str | None = None,        # CUDA where there is one
-    progress: bool = True,            # show a bar over trials
+    method: str = "random",     # "random": no configuration twice; "tpe": guided by what was found, and pruned
+    epochs: int | None = None,  # of a trial; None: as the space or the recipe says
+    seed: int = 0,              # of the choice of configurations; that of training is the recipe's
+    storage: str | None = None, # the URL of a database, such as postgresql://...; None: SQLite in the folder
+    device: str | None = None,  # CUDA where there is one
+    progress: bool = True,      # show a bar over trials
 ) -> pd.DataFrame: # as in hpsearch_results.csv
     "Try configurations of a recipe and keep the best; goes on where an earlier call was killed."
     from latentkit.train import progress_bar
@@ -502,7 +525,7 @@ def importance(
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
-# %% ../nbs/02a_search.ipynb #ee3b9ba9
+# %% ../nbs/02a_search.ipynb #89f7f278
 def plot_search(
     results: pd.DataFrame | str | Path, # as `search` returns them, or the folder of a search
 ): # -> matplotlib Figure
@@ -527,23 +550,3 @@ def plot_search(
     right.barh(list(shares)[::-1], list(shares.values())[::-1], color=PALETTE[0], height=.6)
     right.set(xlabel=f"importance (fANOVA, {done} complete trials)", xlim=(0, None) if shares else (0, 1))
     return figure
-
-# %% ../nbs/02a_search.ipynb #82d2237a
-def run_search(
-    recipe: Recipe | str,
-    space: Space | str | dict | None,
-    pairs: Pairs,
-    split: Split,
-    folder: Path,
-    **options, # of `search`
-) -> None:
-    "Search, draw hpsearch.png, and say what is best: what the command `latentkit search` does."
-    search(recipe, space, pairs, split, folder, **options)
-    with atomic(folder/"hpsearch.png") as temporary:
-        plot_search(folder).savefig(temporary, dpi=150)
-    if not (folder/"best_config.json").exists():
-        print(f"no trial was completed: see the notes in {folder/'hpsearch_results.csv'}")
-        return
-    best = json.loads((folder/"best_config.json").read_text(encoding="utf-8"))
-    print(best["config"])
-    print(f"validation MRR ({best['protocol']}) {best['mrr']:.4f}, trial {best['trial']}; see {folder}")

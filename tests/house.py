@@ -49,7 +49,7 @@ class House:
 
     def sources(self) -> dict[str, str]:
         "All Python: modules, benches, tests and the notebooks' code, without what Jupyter alone understands."
-        magic = re.compile(r"^(\s*)[%!].*", re.MULTILINE)
+        magic = re.compile(r"^([ \t]*)(?:%[a-z]|![a-z]).*", re.MULTILINE)
         code = {name: magic.sub(r"\1pass", source) for name, source in self.cells("code") if source[:2] != "%%"}
         return {f"latentkit/{name}": source for name, source in self.modules.items()} | self.scripts | code
 

@@ -3,6 +3,7 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
 import pytest
 from project import ROOT, run
@@ -41,6 +42,7 @@ WRONG = [ # command line, the user's value, what to do
     ("compare --minutes 0", "'0'", "a number of at least"),
     ("compare --device cudda", "'cudda'", 'Did you mean "cuda"?'),
     ("search --space optimizer", "'optimizer'", 'Did you mean "optimiser"?'),
+    ("search --trials 9999999 --out {tmp}/search", "9999999", "Ask for fewer"),
     ("search --method tree", "'tree'", "one of random, tpe"),
     ("search --recipe ridge --out {tmp}/search", "'ridge', a closed form", "Choose another, such as D-wide."),
     ("seeds --seeds 0 one", "'one'", "a whole number of at least 0"),
@@ -62,6 +64,14 @@ def test_errors_speak_make_under_make(places):
     options = dict(env=os.environ | {"LATENTKIT_MAKE": "1"})
     assert latentkit("run", "--data", "nowhere", **options).stderr.startswith("make run: DATA: found 'nowhere'")
     assert "Run `make run` first" in latentkit("inspect", "--out", f"{places['tmp']}/empty", **options).stderr
+
+def test_make_passes_its_variables_on():
+    given = "RECIPES=ridge best", "BLENDS=none", "DATA=a b", "EPOCHS=3", "DEBUG=1"
+    line = run("make", "-n", "run", *given, "READY=Makefile").stdout
+    for part in '--data "a b"', '--out "."', '--epochs "3"', "--recipes ridge best", "--blends none", "--debug":
+        assert part in line
+    done = run("make", "run", "DATA=nowhere", "READY=Makefile", f"BIN={Path(sys.executable).parent}")
+    assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
 
 def test_debug_shows_the_traceback():
     assert "Traceback" in latentkit("run", "--epochs", "abc", "--debug").stderr
@@ -106,7 +116,7 @@ def test_final_page_shows_results_first_and_loads_nothing(runs):
     assert re.search(r"<h2>(.+?)</h2>", page)[1] == "Results"
     assert "<script" not in page and not re.search(r"""(src|href)=["']?(https?:)?//|url\(|@import""", page)
     assert not re.search("input_area|jp-CodeCell|load_or_fit|<h2>Flags", page)
-    assert len(re.findall(r"\[1/1\] ridge", page)) == 1 and "loaded" not in page
+    assert len(re.findall(r"\[1/1\] ridge", page)) == 1 and "ridge: loaded" not in page
 
 def test_error_in_the_notebook_is_told_in_one_paragraph(tmp_path):
     done = latentkit("run", "--recipes", "ridge", "--retrain", "false", "--out", str(tmp_path))

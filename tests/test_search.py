@@ -1,150 +1,261 @@
-"A search that is killed, wherever that hits it, and taken up again ends with the same files as one that nobody has killed."
-import json, multiprocessing, os, random, shutil, signal, sys, time
+"Processes share a search; a kill, wherever it hits, costs the trial under way and nothing else."
+import json, multiprocessing, os, signal, sys, time
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
-pytest.importorskip("optuna")
-if not hasattr(os, "fork"): pytest.skip("children are forked, so that torch is imported once", allow_module_level=True)
+optuna = pytest.importorskip("optuna")
+if not hasattr(os, "fork"):
+    pytest.skip("children are forked, so that torch is imported once", allow_module_level=True)
 import torch
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import RDBStorage
 
 import latentkit.search
-from latentkit.data import Pairs, split_by_image
+import latentkit.train
+from latentkit.checkpoint import Checkpoint
+from latentkit.data import split_by_image
+from latentkit.recipes import get_recipe
+from latentkit.sample import toy
 from latentkit.search import SPACES, search
-from latentkit.train import Checkpoint, get_recipe
 
-FILES = "hpsearch_results.csv", "best_config.json", "best_model.pth"
+RESULTS, CONFIG, MODEL = FILES = "hpsearch_results.csv", "best_config.json", "best_model.pth"
 fork = multiprocessing.get_context("fork")
-SPACE = replace(SPACES["D"], choices=SPACES["D"].choices | {"lr": [3e-4, 1e-3, 3e-3], "batch": [32, 64, 128, 256], "hidden": [4, 8, 16, 32]})
-
-def toy(n_images=60, each=2, dx=6, dy=8):
-    rng = np.random.default_rng(0)
-    cause = rng.normal(size=(n_images, 5))
-    image, image_of = np.tanh(cause @ rng.normal(size=(5, dy))).astype("f4") + 1, np.repeat(np.arange(n_images), each)
-    text = np.tanh((cause[image_of] + .2*rng.normal(size=(n_images*each, 5))) @ rng.normal(size=(5, dx))).astype("f4")
-    return Pairs(text, image, image_of, np.arange(len(text)), np.array(["a"]*len(text)), np.array([f"{i}.jpg" for i in range(n_images)]))
-
+SIZES = {"lr": [3e-4, 1e-3, 3e-3], "batch": [32, 64, 128, 256], "hidden": [4, 8, 16, 32]}
+SPACE = replace(SPACES["D"], choices=SPACES["D"].choices | SIZES)
 PAIRS = toy()
 SPLIT = split_by_image(PAIRS.image_of, val=.25, test=.1)
+FIT = latentkit.train.fit
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]) # imports much of torch, once for all children
 
-def die(): os.kill(os.getpid(), signal.SIGKILL)
+@pytest.fixture(autouse=True)
+def quick_heart(monkeypatch):
+    monkeypatch.setattr(latentkit.search, "BEAT", 1)
+    monkeypatch.setattr(latentkit.search, "STALE", 8)
 
-def dying(step: int):
-    "Have this process killed at the `step`-th moment that matters: before, after and amid what it writes or deletes."
-    left = [step]
-    def moment(act=lambda: None):
-        left[0] -= 1
-        if left[0] == 0: act(); die()
-    def around(function):
-        def wrapped(*args, **options): moment(); result = function(*args, **options); moment(); return result
-        return wrapped
-    os.replace, shutil.rmtree, os.unlink = around(os.replace), around(shutil.rmtree), around(os.unlink)
-    append = JournalFileBackend.append_logs
-    def append_logs(self, logs):
-        def torn(): # half a line, its lock held
-            self._lock.acquire()
-            with open(self._file_path, "ab") as file: file.write(b'{"op_code":4,"worker_id":"torn')
-        moment(torn); moment(); append(self, logs); moment()
-    JournalFileBackend.append_logs = append_logs
-    write = Path.write_bytes
-    def write_bytes(self, data): # of a checkpoint
-        moment(lambda: write(self, data[:len(data)//2])); return write(self, data)
-    Path.write_bytes = write_bytes
-
-def child(folder, options, step=None):
+def child(folder, options, prepare=None):
     torch.set_num_threads(1)
     sys.stdout = open(os.devnull, "w")
-    if step: dying(step)
-    search(get_recipe("D-wide"), SPACE, PAIRS, SPLIT, folder, device="cpu", progress=False, **options)
+    if prepare:
+        prepare(folder)
+    search("D-wide", SPACE, PAIRS, SPLIT, folder, device="cpu", progress=False, **options)
 
-def run(*arguments) -> int:
+def start(folder, options, prepare=None):
+    process = fork.Process(target=child, args=(folder, options, prepare))
+    process.start()
+    return process
+
+def run(folder, options, prepare=None) -> int:
     "The exit code of a search in a process of its own."
-    process = fork.Process(target=child, args=arguments)
-    process.start(); process.join()
+    process = start(folder, options, prepare)
+    process.join()
     return process.exitcode
 
-def contents(folder): return {name: (folder/name).read_bytes() for name in FILES}
-
-def whole(folder):
+def check_whole(folder):
     "What is there is whole, whenever it is read."
-    if (folder/FILES[0]).exists(): assert pd.read_csv(folder/FILES[0]).columns[0] == "trial"
-    if (folder/FILES[1]).exists(): assert json.loads((folder/FILES[1]).read_text())["recipe"]["name"] == "D-wide"
-    if (folder/FILES[2]).exists(): assert Checkpoint.load(folder/FILES[2]).recipe.name == "D-wide"
+    if (folder/RESULTS).exists():
+        assert pd.read_csv(folder/RESULTS).columns[0] == "trial"
+    if (folder/CONFIG).exists():
+        assert json.loads((folder/CONFIG).read_text())["recipe"]["name"] == "D-wide"
+    if (folder/MODEL).exists():
+        assert Checkpoint.load(folder/MODEL).recipe.name == "D-wide"
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
-def test_killed_at_every_moment(method, tmp_path):
-    "At each moment in turn, and each time again in the same folder until the search comes through."
-    options = dict(method=method, trials=3 if method == "random" else 14, epochs=1)
-    assert run(tmp_path/"whole", options) == 0
-    wanted, kills, step = contents(tmp_path/"whole"), 0, 1
-    if method == "random":
-        while run(tmp_path/f"killed-{step}", options, step): # each moment of a search, alone
-            whole(tmp_path/f"killed-{step}")
-            assert run(tmp_path/f"killed-{step}", options) == 0 and contents(tmp_path/f"killed-{step}") == wanted, step
-            step += 1
-        assert step > 60 and not list((tmp_path/f"killed-{step-1}").glob(".writing*")) and not list((tmp_path/f"killed-{step-1}"/"running").iterdir())
-    rng = random.Random(0)
-    while code := run(tmp_path/"again", options, 1 + kills//3 + rng.randrange(25)): # one kill after the other
-        assert code == -signal.SIGKILL
-        whole(tmp_path/"again")
-        kills += 1
-    assert kills >= 3 and contents(tmp_path/"again") == wanted
+def wait_for(path, process, folder):
+    while not path.exists():
+        assert process.is_alive()
+        check_whole(folder)
+        time.sleep(.01)
 
-@pytest.mark.parametrize("method", ["random", "tpe"])
-def test_killed_from_outside(method, tmp_path):
-    "kill -9 amid a trial, just after one, and whenever; once with another process at work beside it."
-    options = dict(method=method, trials=12, epochs=20)
-    assert run(tmp_path/"whole", options) == 0
-    wanted, seed = contents(tmp_path/"whole"), time.time_ns() % 10**6
-    rng = random.Random(seed)
-    folder = tmp_path/"killed"
-    journal = lambda: (folder/"journal.log").read_bytes().count(b'"user_attrs"') if (folder/"journal.log").exists() else 0
-    def killed(until):
-        process = fork.Process(target=child, args=(folder, options))
+def check_result(folder, trials):
+    "Exactly the trials, and the best of them in the other two files."
+    table, best = pd.read_csv(folder/RESULTS), json.loads((folder/CONFIG).read_text())
+    assert table.trial.tolist() == list(range(trials)) and not table.duplicated(list(SPACE.choices)).any()
+    assert set(table.state) <= {"complete", "pruned"}
+    top = table[table.state == "complete"].sort_values(["mrr", "trial"], ascending=[False, True]).iloc[0]
+    assert (best["trial"], best["mrr"]) == (top.trial, top.mrr)
+    checkpoint = Checkpoint.load(folder/MODEL)
+    assert checkpoint.recipe == SPACE.recipe(get_recipe("D-wide"), best["config"]).but(epochs=best["recipe"]["epochs"])
+    assert max(line["mrr"] for line in checkpoint.history) == pytest.approx(best["mrr"])
+
+def contents(folder):
+    "What a search has found; without seconds."
+    checkpoint = Checkpoint.load(folder/MODEL)
+    weights = {key: value.tolist() for key, value in checkpoint.state.items()}
+    return (folder/RESULTS).read_bytes(), (folder/CONFIG).read_bytes(), checkpoint.recipe, checkpoint.history, weights
+
+def note_fits(folder, hang_at=None):
+    "Note each trial's begin and end in a log; the `hang_at`-th of this process never ends."
+    log, calls = folder.parent/"log.txt", []
+    def note(word, recipe):
+        text = f"{word} {os.getpid()} {recipe.lr} {recipe.batch_size} {recipe.model_options} {recipe.loss_options}\n"
+        with open(log, "a") as file:
+            file.write(text)
+    def fit(recipe, *arguments, **options):
+        if "report" not in options: # not a trial: the best one, mended
+            return FIT(recipe, *arguments, **options)
+        calls.append(recipe)
+        note("begin", recipe)
+        checkpoint = FIT(recipe, *arguments, **options)
+        if len(calls) == hang_at:
+            (folder.parent/"hangs").touch()
+            while True:
+                time.sleep(.05)
+        note("end", recipe)
+        return checkpoint
+    latentkit.train.fit = fit
+
+def check_log(log, dead, trials):
+    "The killed trial was begun by the dead process and by one other; every other one began once."
+    lines = [line.split(" ", 2) for line in log.read_text().splitlines()]
+    begun, ended = ([(int(pid), what) for word, pid, what in lines if word == kind] for kind in ("begin", "end"))
+    assert len(ended) == trials == len({what for _, what in ended})
+    lost = [what for pid, what in begun if pid == dead and (pid, what) not in ended]
+    assert len(lost) == 1 and len(begun) == trials + 1
+    assert [pid != dead for pid, what in begun if what == lost[0]] == [False, True]
+
+@pytest.mark.parametrize("storage", ["folder", "url"])
+def test_three_processes_share_trials_and_one_is_killed(storage, tmp_path):
+    folder, options = tmp_path/"shared", dict(trials=9, epochs=2)
+    if storage == "url":
+        options["storage"] = f"sqlite:///{tmp_path/'study.db'}"
+    victim = start(folder, options, lambda folder: note_fits(folder, hang_at=2))
+    others = [start(folder, options, note_fits) for _ in range(2)]
+    wait_for(tmp_path/"hangs", victim, folder)
+    victim.kill()
+    victim.join()
+    while any(process.is_alive() for process in others):
+        check_whole(folder)
+        time.sleep(.02)
+    assert victim.exitcode == -signal.SIGKILL and [process.exitcode for process in others] == [0, 0]
+    check_result(folder, 9)
+    check_log(tmp_path/"log.txt", victim.pid, 9)
+    assert (folder/"study.db").exists() == (storage == "folder")
+
+def queue_up(folder, count):
+    study = optuna.create_study(study_name="queue", storage=latentkit.search.open_storage(folder, None))
+    for number in range(count):
+        study.enqueue_trial({}, user_attrs={"trial": number})
+
+def take_all(folder, barrier):
+    "Take what waits in the queue of a study, and write down what it was."
+    study, taken = optuna.load_study(study_name="queue", storage=latentkit.search.open_storage(folder, None)), []
+    barrier.wait()
+    while (trial := study.ask()).user_attrs:
+        taken.append(str(trial.number))
+    (folder/f"taken-{os.getpid()}").write_text("\n".join(taken))
+
+def test_a_queued_trial_is_taken_once(tmp_path):
+    "Also from SQLite, which does not lock rows."
+    first = fork.Process(target=queue_up, args=(tmp_path, 12)) # no connection is open when the others are forked
+    first.start()
+    first.join()
+    barrier = fork.Barrier(3)
+    takers = [fork.Process(target=take_all, args=(tmp_path, barrier)) for _ in range(3)]
+    for process in takers:
         process.start()
-        while process.is_alive() and not until(): time.sleep(.0005)
-        process.kill(); process.join()
-        whole(folder)
-    trials = 0
-    for wait in [0, 0, .02, .02, rng.random()/5, rng.random()/5]:
-        killed(lambda: journal() > trials and (time.sleep(wait) or True)) # a trial has just been entered, or the next one is under way
-        trials = journal()
-    killed(lambda: (time.sleep(rng.random()/2) or True))
-    assert run(folder, options) == 0 and contents(folder) == wanted, f"seed {seed}"
-    if method == "random":
-        folder = tmp_path/"beside"
-        other = fork.Process(target=child, args=(folder, options))
-        other.start()
-        killed(lambda: journal() > 3)
-        other.join() # it takes over what the killed one had claimed
-        assert other.exitcode == 0 and contents(folder) == wanted, f"seed {seed}"
+    for process in takers:
+        process.join()
+    taken = sum([path.read_text().split() for path in tmp_path.glob("taken-*")], [])
+    assert sorted(map(int, taken)) == list(range(12)) and not any(process.exitcode for process in takers)
 
-def test_killed_with_a_database(tmp_path, monkeypatch):
-    "The claim of a killed process is void after a while; then two machines, each with a folder of its own, share what is left."
-    monkeypatch.setattr(latentkit.search, "STALE", 2.)
-    monkeypatch.setattr(latentkit.search, "BEAT", .3)
-    options = dict(trials=6, epochs=20)
+def test_machines_share_a_database(tmp_path):
+    "Each has a folder of its own, and both end with the same files."
+    options = dict(trials=6, epochs=2, storage=f"sqlite:///{tmp_path/'study.db'}")
+    machines = [start(tmp_path/name/"out", options, lambda folder: note_fits(folder.parent)) for name in ("one", "two")]
+    for process in machines:
+        process.join()
+    assert [process.exitcode for process in machines] == [0, 0]
+    assert contents(tmp_path/"one"/"out") == contents(tmp_path/"two"/"out")
+    check_result(tmp_path/"one"/"out", 6)
+    assert (tmp_path/"log.txt").read_text().count("end") == 6
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dies_after(holder, name):
+    "Have this process killed just after it calls `holder.name`."
+    def prepare(folder):
+        function = getattr(holder, name)
+        def wrapped(*arguments, **options):
+            function(*arguments, **options)
+            die()
+        setattr(holder, name, wrapped)
+    return prepare
+
+def dies_while_writing(kind):
+    "Have this process killed when half of a file of this kind is written."
+    def prepare(folder):
+        replaced = os.replace
+        def half(source, target):
+            if str(target).endswith(kind):
+                os.truncate(source, os.path.getsize(source)//2)
+                die()
+            replaced(source, target)
+        os.replace = half
+    return prepare
+
+MOMENTS = {
+    "settings written": dies_after(latentkit.search, "settle"),
+    "queued": dies_after(optuna.Study, "add_trial"),
+    "taken from the queue": dies_after(optuna.Study, "ask"),
+    "trained": dies_after(latentkit.train, "fit"),
+    "checkpoint half written": dies_while_writing(".pth"),
+    "checkpoint written": dies_after(Checkpoint, "save"),
+    "table half written": dies_while_writing(".csv"),
+    "files written": dies_after(latentkit.search, "publish"),
+    "all done": dies_after(latentkit.search, "mend_best"),
+}
+
+def test_one_process_killed_at_every_moment_resumes(tmp_path, monkeypatch):
+    "Killed again and again in the same folder, it ends with what it would have ended with."
+    monkeypatch.setattr(latentkit.search, "STALE", 2)
+    options = dict(method="tpe", trials=12, epochs=2) # ten draws, then two that TPE proposes
     assert run(tmp_path/"whole", options) == 0
-    shared = options | {"storage": f"sqlite:///{tmp_path/'study.db'}"}
-    process, table = fork.Process(target=child, args=(tmp_path/"one", shared)), tmp_path/"one"/FILES[0]
-    process.start()
-    while not table.exists() or table.read_text().count("\n") < 3:
-        assert process.is_alive() # or it would be waited for without end
-        time.sleep(.001)
-    process.kill(); process.join()
-    whole(tmp_path/"one")
-    machines = [fork.Process(target=child, args=(tmp_path/name, shared)) for name in ("one", "two")]
-    for process in machines: process.start()
-    for process in machines: process.join()
-    assert [process.exitcode for process in machines] == [0, 0] and contents(tmp_path/"one") == contents(tmp_path/"two") == contents(tmp_path/"whole")
+    folder = tmp_path/"killed"
+    for moment, prepare in MOMENTS.items():
+        assert run(folder, options, prepare) == -signal.SIGKILL, moment
+        check_whole(folder)
+    assert run(folder, options) == 0 and contents(folder) == contents(tmp_path/"whole")
+    check_result(folder, options["trials"])
 
-def test_other_trials_do_not_move_the_choice(tmp_path):
-    "The first trials of a longer search are those of a shorter one, with TPE and pruning too, where one process ran them."
-    assert run(tmp_path/"long", dict(method="tpe", trials=16, epochs=4)) == run(tmp_path/"short", dict(method="tpe", trials=12, epochs=4)) == 0
-    assert run(tmp_path/"short", dict(method="tpe", trials=16, epochs=4)) == 0
+def test_killed_in_a_trial_then_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr(latentkit.search, "STALE", 2)
+    folder, options = tmp_path/"killed", dict(trials=4, epochs=2)
+    assert run(tmp_path/"whole", options) == 0
+    victim = start(folder, options, lambda folder: note_fits(folder, hang_at=3))
+    wait_for(tmp_path/"hangs", victim, folder)
+    victim.kill()
+    victim.join()
+    assert run(folder, options, note_fits) == 0
+    check_result(folder, 4)
+    assert contents(folder) == contents(tmp_path/"whole")
+    check_log(tmp_path/"log.txt", victim.pid, 4)
+
+def test_a_process_that_slept_too_long_loses_its_trial(tmp_path, monkeypatch):
+    "Others take the trial over; when the sleeper wakes, its result does not count, and it goes on."
+    monkeypatch.setattr(latentkit.search, "STALE", 2)
+    folder, options = tmp_path/"shared", dict(trials=2, epochs=2)
+    def sleep(folder):
+        def fit(*arguments, **options):
+            RDBStorage.record_heartbeat = lambda *_: None # its heart stops
+            (folder.parent/"sleeps").touch()
+            while not (folder.parent/"wake").exists():
+                time.sleep(.01)
+            return FIT(*arguments, **options)
+        latentkit.train.fit = fit
+    sleeper = start(folder, options, sleep)
+    wait_for(tmp_path/"sleeps", sleeper, folder)
+    assert run(folder, options) == 0
+    check_result(folder, 2)
+    before = contents(folder)
+    (tmp_path/"wake").touch()
+    sleeper.join()
+    assert sleeper.exitcode == 0 and contents(folder) == before
+
+def test_more_trials_later_are_those_of_a_longer_search(tmp_path):
+    "With TPE and pruning too, where one process runs them."
+    options = dict(method="tpe", epochs=2)
+    assert run(tmp_path/"long", options | {"trials": 13}) == 0
+    assert run(tmp_path/"short", options | {"trials": 11}) == 0
+    assert run(tmp_path/"short", options | {"trials": 13}) == 0
     assert contents(tmp_path/"long") == contents(tmp_path/"short")
