@@ -418,7 +418,7 @@ def compare(
     folder = writable_folder(options.out/"compare")
     _, pairs, split = read_data(options.data)
     changes = {} if options.seed is None else {"seed": options.seed}
-    comparison = compare_all(options.recipes or comparable(), pairs, split, folder, options.minutes,
+    comparison = compare_all(list(options.recipes or comparable()), pairs, split, folder, options.minutes,
                              device=options.device, **changes)
     write_comparison(comparison, folder, options.minutes)
     print("", comparison.table[["MRR", "R@1", "R@10", "seconds"]].round(3).to_string(), "", sep="\n")

@@ -134,9 +134,9 @@ def lowest(
 CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" # on the hub; a folder with a copy of it works as well
 
 def load_part(
-    kind: type, # a class of transformers
-    model,      # a name on the hub, or a local folder
-    **options,  # of its `from_pretrained`
+    kind,      # a class of transformers
+    model,     # a name on the hub, or a local folder
+    **options, # of its `from_pretrained`
 ):
     "One part of a CLIP; raises `InputError` if it is missing, damaged or no CLIP."
     from safetensors import SafetensorError

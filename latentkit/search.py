@@ -258,8 +258,10 @@ def configuration(trials: Trials, number: int) -> dict:
     tpe, draw = optuna.samplers.TPESampler(seed=seed), optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(direction="maximize") # in memory
     study.add_trials(trials.finished().values())
-    for asked in itertools.count():
+    asked = 0
+    while True: # until one is new
         study.sampler = tpe if trials.method == "tpe" and asked < 20 else draw
+        asked += 1
         trial = study.ask(trials.space.distributions())
         if trial.params not in tried:
             return trial.params
