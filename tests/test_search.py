@@ -1,5 +1,5 @@
 "Processes share a search; a kill, wherever it hits, costs the trial under way and nothing else."
-import json, multiprocessing, os, signal, sys, time
+import importlib, json, multiprocessing, os, signal, sys, time
 from dataclasses import replace
 
 import pandas as pd
@@ -27,6 +27,8 @@ PAIRS = toy()
 SPLIT = split_by_image(PAIRS.image_of, val=.25, test=.1)
 FIT = latentkit.train.fit
 torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]) # imports much of torch, once for all children
+for name in "alembic.command", "sqlalchemy.orm": # and what Optuna imports late
+    importlib.import_module(name)
 
 @pytest.fixture(autouse=True)
 def quick_heart(monkeypatch):
