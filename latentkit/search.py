@@ -10,7 +10,7 @@ __all__ = ['SPACES', 'METHODS', 'BEAT', 'STALE', 'STATES', 'need_optuna', 'apply
            'plot_search']
 
 # %% ../nbs/02a_search.ipynb #e41e9da4
-import hashlib, itertools, json, math, time, warnings, zlib
+import hashlib, json, math, time, warnings, zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
