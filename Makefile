@@ -34,7 +34,7 @@ seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [R
 results: $(READY) ## run everything that RESULTS.md holds, and write it: make results [DATA=folder] [OUT=folder] [MINUTES=5]
 	@$(LATENTKIT) run --out "$(OUT)/results/sample"
 	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data")
-	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call value,MINUTES,minutes))
+	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call flag,MINUTES,minutes))
 	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")
 	@$(BIN)/python tests/readme.py
 
