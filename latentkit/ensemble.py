@@ -310,8 +310,7 @@ def soup(
     text, image = torch.tensor(seen.text[split.train]), torch.tensor(np.asarray(seen.image))
     result.state = finish_model(model, state, text, image, torch.tensor(seen.image_of[split.train]))
     result.metrics = {"best_epoch": 0, **measure(model, seen, split)}
-    mrr = Validation(seen, split.val, recipe.monitor)(model)
-    result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": mrr}]
+    result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Validation(seen, split.val, recipe.monitor)(model)}]
     return result
 
 # %% ../nbs/03_ensemble.ipynb #d0d8957b
