@@ -310,8 +310,8 @@ SECTIONS = {
     "Distances": distances_section, "Training": training_section, "Costs": costs_section, "Recipes": recipes_section,
     "Data": data_section,
 }
-FOOTER = ("Colours by Okabe and Ito (2008), ranks on cividis (Nuñez et al. 2018): readers with any kind of colour vision "
-          "can tell them apart. This page holds all that it shows, and loads nothing.")
+FOOTER = ("Colours by Okabe and Ito (2008), ranks on cividis (Nuñez et al. 2018): readers with any kind of colour "
+          "vision can tell them apart. This page holds all that it shows, and loads nothing.")
 
 def head_html(run: Run) -> Markup:
     "What a reader should know first."
