@@ -52,7 +52,7 @@ def apply(
         place[last] = value
     return recipe.but(**fields)
 
-# %% ../nbs/02a_search.ipynb #03868772
+# %% ../nbs/02a_search.ipynb #c70cf0c6
 def distribution(
     name: str,
     options: list | tuple, # [value, ...], or (low, high), or (low, high, "log"); two integers: a range of integers
@@ -116,7 +116,7 @@ SPACES = {
                        given={"min_lr": 0.}), # for any recipe that is trained: the cosine ends at 0
 }
 
-# %% ../nbs/02a_search.ipynb #55f6df8c
+# %% ../nbs/02a_search.ipynb #53ee9c41
 def get_space(space: Space | str | dict) -> Space: # space: a space, a name in `SPACES`, or a dict of choices
     "A space; raises `InputError` where there is none of that name."
     if isinstance(space, str) and space not in SPACES:
@@ -124,10 +124,10 @@ def get_space(space: Space | str | dict) -> Space: # space: a space, a name in `
                          closest(space, SPACES) or "Choose one of them.")
     return SPACES[space] if isinstance(space, str) else Space(space) if isinstance(space, dict) else space
 
-# %% ../nbs/02a_search.ipynb #57154cd6
+# %% ../nbs/02a_search.ipynb #c2cc47bd
 METHODS = "random", "tpe"
 
-# %% ../nbs/02a_search.ipynb #f6eabf6c
+# %% ../nbs/02a_search.ipynb #a778378b
 def check_search(
     recipe: Recipe | str,      # a recipe, or a name in `RECIPES`
     space: Space | str | dict, # as for `get_space`
@@ -164,7 +164,7 @@ def build(recipe: Recipe, pairs: Pairs, split: Split) -> None:
             Batches(recipe, pairs, split.train[:100], torch.device("cpu"))
             make_optimiser(recipe, parameter_groups(model, loss))
 
-# %% ../nbs/02a_search.ipynb #6c1086e0
+# %% ../nbs/02a_search.ipynb #942060e7
 def check_choices(space: Space, recipe: Recipe, pairs: Pairs, split: Split) -> None:
     "Build each listed choice once; raises `InputError` that names the one that is refused."
     first = {name: options[0] for name, options in space.choices.items()}
@@ -181,13 +181,13 @@ def check_choices(space: Space, recipe: Recipe, pairs: Pairs, split: Split) -> N
 # %% ../nbs/02a_search.ipynb #45715e43
 BEAT, STALE = 20, 120 # seconds between the heartbeats of a trial; without one for so long, its process counts as gone
 
-# %% ../nbs/02a_search.ipynb #d2f8e7d4
+# %% ../nbs/02a_search.ipynb #0a714339
 def one_at_a_time(storage) -> None:
     "Let the transactions of an SQLite storage follow each other."
     from sqlalchemy import event # Optuna's own dependency
     event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
-# %% ../nbs/02a_search.ipynb #22aedb15
+# %% ../nbs/02a_search.ipynb #9feb246f
 def open_storage(
     folder: Path,        # where study.db is
     storage: str | None, # the URL of a database; None: SQLite in study.db
@@ -241,13 +241,13 @@ class Trials:
         "Number -> the attempt that was complete, pruned, or failed with a note."
         return {number: trial for number, trial in self.current().items() if trial.state.is_finished()}
 
-# %% ../nbs/02a_search.ipynb #dde20766
+# %% ../nbs/02a_search.ipynb #e84b9194
 def best_number(trials: Trials) -> int | None:
     "The number of the best complete trial, the lowest of equals; None where there is none."
     values = {number: t.value for number, t in trials.finished().items() if t.state.name == "COMPLETE"}
     return max(values, key=values.get, default=None)
 
-# %% ../nbs/02a_search.ipynb #502d6674
+# %% ../nbs/02a_search.ipynb #3e7f7b95
 def configuration(trials: Trials, number: int) -> dict:
     "The configuration of a trial: that of its attempt which was killed, or one that was never tried."
     optuna, attempts = need_optuna(), trials.attempts()
@@ -267,7 +267,7 @@ def configuration(trials: Trials, number: int) -> dict:
             return trial.params
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
-# %% ../nbs/02a_search.ipynb #9605fd21
+# %% ../nbs/02a_search.ipynb #caeff146
 def why_failed(error: Exception, device: str | None) -> str:
     "The note for a training that broke; raises the error where the settings or the device are at fault."
     import torch
@@ -279,7 +279,7 @@ def why_failed(error: Exception, device: str | None) -> str:
     torch.zeros(1, device=device or default_device()).item() # raises where the device is lost
     return f"{type(error).__name__} {error}".strip().splitlines()[0][:160]
 
-# %% ../nbs/02a_search.ipynb #d41b1f60
+# %% ../nbs/02a_search.ipynb #c771e27f
 def train_trial(
     trials: Trials,
     trial, # optuna.Trial
@@ -345,13 +345,13 @@ def results_table(
     table = pd.DataFrame(rows, columns=["trial", *space.choices, "state", *keys])
     return table.astype({"best_epoch": "Int64"})
 
-# %% ../nbs/02a_search.ipynb #719563e0
+# %% ../nbs/02a_search.ipynb #024b0bd0
 def write_text(path: Path, text: str) -> None:
     "Write a file, whole or not at all."
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
-# %% ../nbs/02a_search.ipynb #bdde8966
+# %% ../nbs/02a_search.ipynb #edd6b07e
 def publish(trials: Trials) -> pd.DataFrame:
     "Bring the folder's files to what the study says, and return the table of results."
     finished, best = trials.finished(), best_number(trials)
@@ -384,7 +384,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
     if not fresh:
         fit(recipe, trials.pairs, trials.split, trials.device, progress).save(path)
 
-# %% ../nbs/02a_search.ipynb #289e106d
+# %% ../nbs/02a_search.ipynb #55b4c757
 def queue(trials: Trials, number: int) -> None:
     "Queue an attempt at a trial."
     optuna = need_optuna()
@@ -392,7 +392,7 @@ def queue(trials: Trials, number: int) -> None:
         state=optuna.trial.TrialState.WAITING, params=configuration(trials, number),
         distributions=trials.space.distributions(), user_attrs={"trial": number}))
 
-# %% ../nbs/02a_search.ipynb #0e850258
+# %% ../nbs/02a_search.ipynb #7d6c8ecc
 def run_queued(trials: Trials, objective: Callable) -> None:
     "Run a queued attempt; nothing comes of it where others took it over because this process slept too long."
     study = trials.storage.get_study_id_from_name(trials.study.study_name)
@@ -405,7 +405,7 @@ def run_queued(trials: Trials, objective: Callable) -> None:
         if not str(error).startswith("Cannot tell a FAIL trial"):
             raise
 
-# %% ../nbs/02a_search.ipynb #6ec33c21
+# %% ../nbs/02a_search.ipynb #a8c228df
 def run_missing(
     trials: Trials,
     total: int,
@@ -426,7 +426,7 @@ def run_missing(
         else:
             time.sleep(.5) # the others have them all
 
-# %% ../nbs/02a_search.ipynb #11525327
+# %% ../nbs/02a_search.ipynb #4f50bd42
 def settle(
     folder: Path,
     settings: dict, # plain values that decide the result
@@ -445,7 +445,7 @@ def settle(
         raise InputError(path, ", ".join(other), theirs, ours,
                          "The folder belongs to another search: choose another folder, or repeat its settings.")
 
-# %% ../nbs/02a_search.ipynb #3fd46b72
+# %% ../nbs/02a_search.ipynb #40cbe63f
 def open_trials(
     recipe: Recipe,
     space: Space,
@@ -525,7 +525,7 @@ def importance(
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
-# %% ../nbs/02a_search.ipynb #89f7f278
+# %% ../nbs/02a_search.ipynb #e0312be6
 def plot_search(
     results: pd.DataFrame | str | Path, # as `search` returns them, or the folder of a search
 ): # -> matplotlib Figure
