@@ -43,14 +43,12 @@ def variant(name, base="best", options=None, **changes):
 
 def parts():
     "Each variant against what it varies, all seeds of one against all seeds of the other."
-    both = dict(loss="sum", loss_options={
-        "weights": {"infonce": 1., "triplet": 16.},
-        "options": {"infonce": get_recipe("best").loss_options, "triplet": {"margin": .1}}})
+    alone = dict(loss="infonce", loss_options=get_recipe("best").loss_options["options"]["infonce"])
     hardest = dict(loss="triplet", loss_options={"margin": .1})
     variants = [
         ("best", variant("no hub offset", options={"offset": False})),
         ("best", variant("float32", precision="float32")),
-        ("best", variant("hardest negative besides", **both)),
+        ("best", variant("InfoNCE alone", **alone)),
         ("best", variant("hardest negative alone", **hardest)),
         ("best", variant("no input dropout", options={"input_dropout": 0.})),
         ("best", variant("hidden 4096, dropout 0.7", options={"hidden": 4096, "dropout": .7})),

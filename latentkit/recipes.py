@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE', 'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP',
-           'TEAM_E', 'BEST', 'WORDS', 'OURS', 'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'check_values',
-           'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend']
+           'TEAM_E', 'BOTH', 'BEST', 'WORDS', 'OURS', 'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe',
+           'check_values', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags',
+           'get_blend']
 
 # %% ../nbs/01d_recipes.ipynb #93773d26
 from dataclasses import dataclass, field, fields, replace
@@ -136,7 +137,9 @@ TEAM_E = [
 ]
 
 # %% ../nbs/01d_recipes.ipynb #1a505642
-BEST: dict = dict(model="canonical_mlp", loss="infonce", loss_options=dict(temperature=.05, learnable=True),
+BOTH = {"weights": {"infonce": 1., "triplet": 16.},
+        "options": {"infonce": {"temperature": .05, "learnable": True}, "triplet": {"margin": .1}}}
+BEST: dict = dict(model="canonical_mlp", loss="sum", loss_options=BOTH,
             model_options=dict(hidden=2048, dropout=.5, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2,
             sampler="distinct", batch_size=512, epochs=10, patience=None, monitor="full", precision="mixed", refit=True)
 WORDS: dict = BEST | dict(track="latents+words", model_options=BEST["model_options"] | dict(input_dropout=.35))
