@@ -62,8 +62,8 @@ def check_whole(folder):
     if (folder/MODEL).exists():
         assert Checkpoint.load(folder/MODEL).recipe.name == "D-wide"
 
-def wait_for(path, process, folder):
-    while not path.exists():
+def wait_for(condition, process, folder):
+    while not condition():
         assert process.is_alive()
         check_whole(folder)
         time.sleep(.01)
@@ -121,8 +121,9 @@ def test_three_processes_share_trials_and_one_is_killed(storage, tmp_path):
     if storage == "url":
         options["storage"] = f"sqlite:///{tmp_path/'study.db'}"
     victim = start(folder, options, lambda folder: note_fits(folder, hang_at=2))
+    wait_for(lambda: (tmp_path/"hangs").exists(), victim, folder) # in its second trial
     others = [start(folder, options, note_fits) for _ in range(2)]
-    wait_for(tmp_path/"hangs", victim, folder)
+    wait_for(lambda: len(pd.read_csv(folder/RESULTS)) >= 4, others[0], folder) # they cannot end without the victim's
     victim.kill()
     victim.join()
     while any(process.is_alive() for process in others):
@@ -227,7 +228,7 @@ def test_killed_in_a_trial_then_resumed(tmp_path, monkeypatch):
     folder, options = tmp_path/"killed", dict(trials=4, epochs=2)
     assert run(tmp_path/"whole", options) == 0
     victim = start(folder, options, lambda folder: note_fits(folder, hang_at=3))
-    wait_for(tmp_path/"hangs", victim, folder)
+    wait_for(lambda: (tmp_path/"hangs").exists(), victim, folder)
     victim.kill()
     victim.join()
     assert run(folder, options, note_fits) == 0
@@ -248,7 +249,7 @@ def test_a_process_that_slept_too_long_loses_its_trial(tmp_path, monkeypatch):
             return FIT(*arguments, **options)
         latentkit.train.fit = fit
     sleeper = start(folder, options, sleep)
-    wait_for(tmp_path/"sleeps", sleeper, folder)
+    wait_for(lambda: (tmp_path/"sleeps").exists(), sleeper, folder)
     assert run(folder, options) == 0
     check_result(folder, 2)
     before = contents(folder)
