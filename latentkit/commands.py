@@ -342,7 +342,7 @@ def execute(
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1") # a debugger's warning
     papermill.execute_notebook(notebook, written, parameters, kernel_name="python3", progress_bar=False,
                                stdout_file=sys.stdout, stderr_file=sys.stderr if debug else None,
-                               extra_arguments=[f"--log-level={logging.ERROR}"])
+                               extra_arguments=[f"--log-level={logging.CRITICAL}"]) # it is interrupted at its end
 
 # %% ../nbs/05a_commands.ipynb #04142ca2
 def parameters_of(
