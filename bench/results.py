@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latentkit.data import atomic
+from latentkit.files import atomic
 from latentkit.ensemble import read_latents
 from latentkit.retrieval import scores
 

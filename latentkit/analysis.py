@@ -20,7 +20,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .data import InputError, Pairs
+from .data import Pairs
+from .files import InputError
 from .models import Translator, parameters
 from .retrieval import full_ranks, scores_of, similarity_blocks, unit
 from .style import GREY, PALETTE, RIGHT, axes_for, picture, style_of

@@ -17,7 +17,8 @@ import torch
 
 import latentkit.networks # noqa: F401, so that `make_model` knows its translators
 from . import __version__
-from .data import InputError, Pairs, Queries, Split, atomic
+from .data import Pairs, Queries, Split
+from .files import InputError, atomic
 from .device import default_device
 from .models import Translator, make_model
 from .recipes import Recipe

@@ -20,7 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
-from .data import InputError, atomic, closest, find_data, look_in, open_npz, writable_folder
+from .data import find_data, look_in, open_npz
+from .files import InputError, atomic, closest, writable_folder
 from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
 # %% ../nbs/05a_commands.ipynb #7aff08ce

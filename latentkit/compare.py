@@ -17,7 +17,8 @@ import pandas as pd
 from . import recipes as known
 from .analysis import efficiency
 from .checkpoint import Checkpoint
-from .data import InputError, Pairs, Split, atomic
+from .data import Pairs, Split
+from .files import InputError, atomic
 from .recipes import Recipe, get_recipe
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
 from .style import GREY, PALETTE, axes_for, figure_html, page_html, render, table_html

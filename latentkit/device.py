@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .data import unknown_name
+from .files import unknown_name
 
 # %% ../nbs/00f_device.ipynb #928de897
 def default_device() -> str:

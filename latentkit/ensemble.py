@@ -25,7 +25,8 @@ except ImportError: # a Kaggle image may lack it; json writes the same numbers, 
     orjson = None
 
 from .checkpoint import Checkpoint, with_words
-from .data import InputError, Pairs, Queries, Split, atomic, check_finite, open_npz, read_array, write_npz
+from .data import Pairs, Queries, Split, check_finite, open_npz, read_array, write_npz
+from .files import InputError, atomic
 from .retrieval import PROTOCOLS, bootstrap_interval, candidate_table, ranks_in, similarity_table, unit
 from .train import Validation, finish_model, measure
 

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from .data import InputError, Pairs, Split, atomic, match_names, subset, writable_folder, write_pairs
+from .data import Pairs, Split, match_names, subset, write_pairs
+from .files import InputError, atomic, writable_folder
 from .device import default_device
 from .recipes import Recipe, get_recipe
 from .retrieval import ranks_in, similarity_blocks, unit

@@ -24,8 +24,8 @@ import torch
 from markupsafe import Markup, escape
 
 from .checkpoint import Checkpoint, check_made_for
-from .data import (
-    InputError, Pairs, Queries, Split, atomic, find_data, read_pairs, split_by_image, subset, writable_folder)
+from .data import Pairs, Queries, Split, find_data, read_pairs, split_by_image, subset
+from .files import InputError, atomic, writable_folder
 from .ensemble import Predictions, blends_of, read_latents
 from .filter import MARKS, read_marks, suspicion
 from .retrieval import full_ranks, ranks_in, similarity_blocks, unit

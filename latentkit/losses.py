@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import InputError, unknown_name
+from .files import InputError, unknown_name
 
 # %% ../nbs/01a_losses.ipynb #2878d814
 class Loss(nn.Module):

@@ -16,7 +16,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from .analysis import one_an_image
-from .data import InputError, Pairs, Split
+from .data import Pairs, Split
+from .files import InputError
 from .recipes import get_recipe
 from .retrieval import full_ranks, unit
 from .style import GREY, PALETTE, RIGHT, axes_for

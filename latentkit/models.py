@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import InputError, unknown_name
+from .files import InputError, unknown_name
 from .retrieval import ranks_in
 
 # %% ../nbs/01_models.ipynb #ea6f674e

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .data import unknown_name
+from .files import unknown_name
 from .models import MODELS, Affine, Translator, hub_offset, make_model, moments, procrustes
 
 # %% ../nbs/01c_networks.ipynb #b2ff2327

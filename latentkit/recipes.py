@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
-from .data import InputError, closest, unknown_name
+from .files import InputError, closest, unknown_name
 
 # %% ../nbs/01d_recipes.ipynb #74a647cb
 @dataclass(frozen=True)

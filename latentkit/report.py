@@ -23,7 +23,8 @@ from latentkit.analysis import (
     confusions, diagnosis, distance_table, hub_counts, hub_table, nearest, one_an_image, plot_diagnosis, plot_history,
     plot_ranks)
 from .checkpoint import training_fingerprint
-from .data import InputError, Pairs, Split, atomic
+from .data import Pairs, Split
+from .files import InputError, atomic
 from .maps import modality_gap, plot_gap, plot_map, untranslated
 from .recipes import Recipe
 from .retrieval import PROTOCOLS, full_ranks, scores

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .data import InputError, unknown_name
+from .files import InputError, unknown_name
 
 # %% ../nbs/01b_retrieval.ipynb #a15c1d3a
 def ranks_in(

@@ -25,7 +25,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageColor, ImageDraw
 from tqdm import tqdm
 
-from .data import InputError, Pairs, Queries, Source, atomic_folder, cache_folder, look_in
+from .data import Pairs, Queries, Source, cache_folder, look_in
+from .files import InputError, atomic_folder
 from .data import write_npz, write_pairs, write_queries
 
 # %% ../nbs/00a_sample.ipynb #6d0d8581
@@ -393,7 +394,7 @@ def make_sample(
     swapped = wrong_captions(scenes, captions_each, wrong, seed)
     total = scenes + test_scenes
     bar = tqdm(total=total, desc="drawing the sample", unit=" scenes", file=sys.stdout, disable=not progress)
-    with bar, atomic_folder(folder) as temporary:
+    with bar, atomic_folder(folder, "sample") as temporary:
         train = draw_set(temporary, 0, scenes, captions_each, seed, bar)
         test = draw_set(temporary/"answers", 1, test_scenes, 1, seed, bar)
         bar.set_description("encoding the sample")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .data import InputError, Pairs, Split, atomic, closest, writable_folder
+from .data import Pairs, Split
+from .files import InputError, atomic, closest, writable_folder
 from .recipes import Recipe, get_recipe
 
 # %% ../nbs/02a_search.ipynb #08e8fa0c

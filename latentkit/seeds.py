@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from .checkpoint import Checkpoint, check_made_for, training_fingerprint
-from .data import InputError, Pairs, Queries, Split, atomic, subset, writable_folder
+from .data import Pairs, Queries, Split, subset
+from .files import InputError, atomic, writable_folder
 from .ensemble import Predictions, blend_predictions, check_submission
 from .filter import out_of_fold, suspicion
 from .recipes import TEAM_D, Recipe, get_recipe, with_flags

@@ -21,7 +21,8 @@ import torch
 from tqdm import tqdm
 
 from .checkpoint import Checkpoint, check_made_for, training_fingerprint, with_words
-from .data import InputError, Pairs, Split, unknown_name, writable_folder
+from .data import Pairs, Split
+from .files import InputError, unknown_name, writable_folder
 from .device import default_device, mixed_dtype
 from .losses import Loss, make_loss
 from .models import Translator, make_model

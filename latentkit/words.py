@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from .data import InputError, unknown_name
+from .files import InputError, unknown_name
 
 # %% ../nbs/00c_words.ipynb #dca74614
 def vectoriser(**options):

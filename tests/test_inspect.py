@@ -18,7 +18,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from latentkit.data import InputError, read_pairs, split_by_image
+from latentkit.data import read_pairs, split_by_image
+from latentkit.files import InputError
 from latentkit.ensemble import Predictions, blend
 from latentkit.filter import read_marks
 from latentkit.inspect_ui import serve

@@ -8,6 +8,7 @@ import pytest
 from project import ROOT, output
 
 FLOORS = [
+    {"files"},
     {"data", "style"},
     {"device", "retrieval", "losses", "words", "sample"},
     {"models", "recipes"},
@@ -63,7 +64,7 @@ def test_module_imports_only_from_lower_floors(module):
     assert not wrong, f"{module} is on floor {floor_of(module)}, and imports from its own or above: {sorted(wrong)}"
 
 def test_recipes_are_data():
-    assert rooms_in("recipes") == {"data"}
+    assert rooms_in("recipes") == {"files"}
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_package_imports_no_development_tool(module):
@@ -75,7 +76,7 @@ def test_module_loads_with_the_plain_requirements(module):
     "Extras are imported in a function or under `try`, so that the module loads without them."
     assert packages_in(MODULES[module].body) <= requirements()
 
-@pytest.mark.parametrize("module", ["data", "recipes", "commands"])
+@pytest.mark.parametrize("module", ["files", "data", "recipes", "commands"])
 def test_wrong_flags_need_no_torch(module):
     "These modules load without torch: a wrong flag is answered before anything heavy is imported."
     print_heavy = "print([name for name in ('torch', 'sklearn', 'matplotlib', 'pandas') if name in sys.modules])"
