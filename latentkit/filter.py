@@ -8,7 +8,7 @@ __all__ = ['CLIP', 'MARKS', 'fold_splits', 'out_of_fold', 'agreement', 'reason_o
            'read_marks', 'caption_list', 'write_filtered']
 
 # %% ../nbs/00b_filter.ipynb #828fc2ee
-import sys
+import sys, warnings
 from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
@@ -256,8 +256,10 @@ def read_mark_table(
     "The lines of a CSV; raises `InputError` if it cannot be read or lacks a column."
     text = read_list(path, "a CSV")
     try:
-        marks = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False)
-    except (ValueError, OverflowError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning) # a field that no column has
+            marks = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
         raise InputError(path, "", f"a file that cannot be read ({error})", "a CSV", "Check the path.") from None
     if not {"id", "mark"} <= set(marks):
         raise InputError(path, "line 1", f"columns {', '.join(map(str, marks))}", "id and mark", "Add the header.")
