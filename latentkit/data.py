@@ -99,7 +99,7 @@ def subset(
     return Pairs(pairs.text[keep], pairs.image[images], image_of, pairs.ids[keep], pairs.captions[keep],
                  pairs.names[images])
 
-# %% ../nbs/00_data.ipynb #cf58d116
+# %% ../nbs/00_data.ipynb #a9b1c04b
 LIMITS = {
     "directory": 1 << 20,      # bytes of the zip's directory
     "members": 1000,           # arrays in the zip
@@ -114,7 +114,7 @@ LIMITS = {
 } # the most that a file may ask for
 BLOCK = 1 << 23 # bytes to unpack at a time
 
-# %% ../nbs/00_data.ipynb #aa91b9c7
+# %% ../nbs/00_data.ipynb #34556353
 class SourceFile(io.FileIO):
     "A regular file, open for reading; it knows whether its path still names the same bytes."
     most = sys.maxsize # bytes of one read
@@ -151,7 +151,7 @@ class SourceFile(io.FileIO):
             raise zipfile.BadZipFile(f"a zip directory of {size:,} bytes")
         return super().read(-1 if size is None else size)
 
-# %% ../nbs/00_data.ipynb #d7ae75db
+# %% ../nbs/00_data.ipynb #377fe4a9
 def read_list(
     path: str | Path, # a caption list, or marks
     expected: str,    # what it should be, for the message
@@ -169,7 +169,7 @@ def read_list(
         raise InputError(path, "", found, expected, "Write the list again as plain text.")
     return text
 
-# %% ../nbs/00_data.ipynb #9a238b40
+# %% ../nbs/00_data.ipynb #5c037dda
 def member_fault(info: zipfile.ZipInfo) -> str: # "" if there is none
     "What is wrong with a member of a zip, by its entry in the directory."
     if info.flag_bits & 0x41:
@@ -179,7 +179,7 @@ def member_fault(info: zipfile.ZipInfo) -> str: # "" if there is none
     ratio = 1 if info.compress_type == zipfile.ZIP_STORED else LIMITS["deflate"]
     return "it claims to unpack to more than it can" if info.file_size > ratio*info.compress_size else ""
 
-# %% ../nbs/00_data.ipynb #30860253
+# %% ../nbs/00_data.ipynb #e4ba38b1
 def check_directory(path: str | Path, archive: zipfile.ZipFile, size: int) -> None: # size: bytes of the file
     "Raise `InputError` if a zip asks for more than `LIMITS`, or for what no npz has."
     members = archive.infolist()
@@ -208,7 +208,7 @@ class SourceChanged(InputError):
         super().__init__(path, "", "a file that is being changed while it is read", "a file that stays as it is",
                          "Wait until it is complete, then read it again.")
 
-# %% ../nbs/00_data.ipynb #6f82d292
+# %% ../nbs/00_data.ipynb #125bf28a
 @contextmanager
 def open_npz(
     path: str | Path, # an npz file
@@ -232,7 +232,7 @@ def open_npz(
     if error:
         raise error if isinstance(error, InputError) else damaged(path, error)
 
-# %% ../nbs/00_data.ipynb #e4e94b8b
+# %% ../nbs/00_data.ipynb #a19c07f0
 def damaged(path: str | Path, error: BaseException) -> InputError:
     "The error for a file that cannot be read."
     if isinstance(error, MemoryError):
@@ -275,7 +275,7 @@ def read_header(
         raise ValueError(f"{length - len(start) - count:,} bytes for {dtype} of shape {shape}")
     return shape, found[4] == b"True", dtype
 
-# %% ../nbs/00_data.ipynb #55dc2617
+# %% ../nbs/00_data.ipynb #6a14e5d9
 def plain_dtype(code: str) -> np.dtype: # such as "<f4"
     "The dtype of a header; raises `ValueError` for objects, for text without end, and for what numpy does not know."
     try:
@@ -300,7 +300,7 @@ def load_npy(
             return np.memmap(file, dtype, "r", file.tell(), shape)
         return np.fromfile(file, dtype, math.prod(shape)).reshape(shape)
 
-# %% ../nbs/00_data.ipynb #1da107a8
+# %% ../nbs/00_data.ipynb #9e6dce5e
 def save_npy(path: str | Path, array: np.ndarray) -> None:
     "`np.save` in C order, with an error that tells a full disk."
     with open(path, "wb") as file:
@@ -344,7 +344,7 @@ def check_kind(path: str | Path, key: str, dtype: np.dtype, kinds: str) -> None:
         raise InputError(path, key, f"dtype {dtype}", " or ".join(KINDS[kind] for kind in kinds),
                          "Convert the array and save again.")
 
-# %% ../nbs/00_data.ipynb #29d61b53
+# %% ../nbs/00_data.ipynb #a97e324e
 def read_array(
     path: str | Path,         # the npz file, for messages
     archive: zipfile.ZipFile, # the same, open
@@ -359,7 +359,7 @@ def read_array(
         check_text(path, key, flat)
     return flat.reshape(shape[::-1]).T if fortran else flat.reshape(shape)
 
-# %% ../nbs/00_data.ipynb #0f0d2acd
+# %% ../nbs/00_data.ipynb #01bd3984
 def check_text(path: str | Path, key: str, text: np.ndarray) -> None: # text: (N,) of a unicode dtype
     "Raise `InputError` that names the first row with a NUL inside, a surrogate, or no character of Unicode."
     codes = text.view(f"{text.dtype.byteorder}u4").reshape(len(text), -1)
@@ -381,7 +381,7 @@ def block_ones(data: bytes, dtype: np.dtype) -> np.ndarray | None:
     hits = np.flatnonzero(values)
     return hits if (values[hits] == 1).all() else None
 
-# %% ../nbs/00_data.ipynb #56cebaf9
+# %% ../nbs/00_data.ipynb #148a5fff
 def find_ones(
     stream: IO[bytes], dtype: np.dtype, size: int, most: int, block: int
 ) -> tuple[np.ndarray | None, bool]: # positions, None if an entry is neither 0 nor 1; whether these are all
@@ -440,7 +440,7 @@ def check_finite(
     raise InputError(file, f"{key} row {start+bad[0]}", f"NaN or infinite values ({len(bad)} such rows in this block)",
                      "finite float32 values", "Encode these rows again or drop them.")
 
-# %% ../nbs/00_data.ipynb #c52a0b92
+# %% ../nbs/00_data.ipynb #becdf79d
 def check_rows(
     file,              # for the message
     key: str,          # for the message
@@ -490,7 +490,7 @@ def copy_latents(
             start += len(block)
     return crc, np.concatenate(rows)
 
-# %% ../nbs/00_data.ipynb #d23cba25
+# %% ../nbs/00_data.ipynb #d6650d8d
 def repeated_rows(
     latents: np.ndarray,          # (rows, dims)
     values: np.ndarray,           # (rows, 2) or more: some values of each row, float32
@@ -507,7 +507,7 @@ def repeated_rows(
             found.append(row)
     return found
 
-# %% ../nbs/00_data.ipynb #275b7dbb
+# %% ../nbs/00_data.ipynb #711cd1af
 def odd_rows(
     key: str,                            # of the latents, for the messages
     latents: np.ndarray,                 # (rows, dims) float32
@@ -643,7 +643,7 @@ OPTIONAL = "captions/label", "captions/image"
 TEST_ARRAYS = {key: ARRAYS[key] for key in ("captions/embeddings", "captions/ids", "captions/text")}
 FACTS = "num_captions", "num_images", "embedding_dim_text", "embedding_dim_image" # under metadata/, one number each
 
-# %% ../nbs/00_data.ipynb #de879e3c
+# %% ../nbs/00_data.ipynb #eeeebf00
 def check_shape(path: str | Path, key: str, shape: tuple[int, ...], letters: list[str], sizes: dict[str, int]) -> None:
     "Learn new sizes from a shape; raises `InputError` if it contradicts the known ones, or is empty."
     if len(shape) == len(letters):
@@ -655,7 +655,7 @@ def check_shape(path: str | Path, key: str, shape: tuple[int, ...], letters: lis
         raise InputError(path, key, f"shape {shape}", f"{told}, not empty, to match the embeddings",
                          "Write the file again from arrays of one length.")
 
-# %% ../nbs/00_data.ipynb #ef9d9826
+# %% ../nbs/00_data.ipynb #3ab9857d
 def check_headers(
     path: str | Path,
     archive: zipfile.ZipFile,
@@ -673,7 +673,7 @@ def check_headers(
         check_shape(path, key, shape, letters.split(), sizes)
     return sizes
 
-# %% ../nbs/00_data.ipynb #0d4f78c2
+# %% ../nbs/00_data.ipynb #dc7150ba
 def read_metadata(
     path: str | Path, archive: zipfile.ZipFile, sizes: dict[str, int] # as `check_headers` gives them
 ) -> dict[str, list[int]]: # such as {"num_captions": [125000]}
@@ -691,7 +691,7 @@ def read_metadata(
                              "Were text and image embeddings swapped, or is a part missing?")
     return said
 
-# %% ../nbs/00_data.ipynb #7b712d08
+# %% ../nbs/00_data.ipynb #0c7c364e
 def check_room(folder: Path, archive: zipfile.ZipFile, sizes: dict[str, int]) -> None:
     "Raise `FullDiskError` if the disk of the cache has less room than the unpacked arrays need."
     kept = sum(archive.NameToInfo[f"{key}.npy"].file_size for key in ARRAYS
@@ -713,7 +713,7 @@ def read_ids(path: str | Path, archive: zipfile.ZipFile) -> np.ndarray: # (N,) i
                          "Renumber the captions.")
     return ids.astype(np.int64)
 
-# %% ../nbs/00_data.ipynb #fdb40152
+# %% ../nbs/00_data.ipynb #f8ee0b62
 def unpack_small(path: str | Path, archive: zipfile.ZipFile, folder: Path) -> None:
     "Unpack the small arrays into a folder."
     save_npy(folder/"ids.npy", read_ids(path, archive))
@@ -722,13 +722,13 @@ def unpack_small(path: str | Path, archive: zipfile.ZipFile, folder: Path) -> No
     if "captions/image.npy" in archive.NameToInfo:
         save_npy(folder/"captions_image.npy", read_array(path, archive, "captions/image", "iuU"))
 
-# %% ../nbs/00_data.ipynb #d1608a05
+# %% ../nbs/00_data.ipynb #a271cac8
 def beginning(path: Path) -> list[int]:
     "The size of a file, and a checksum of its first 64 kB: the header, and all of a small array."
     with open(path, "rb") as file:
         return [os.fstat(file.fileno()).st_size, zlib.crc32(file.read(1 << 16))]
 
-# %% ../nbs/00_data.ipynb #d5b0f31c
+# %% ../nbs/00_data.ipynb #ffd3e2a7
 def write_facts(folder: Path, facts: dict) -> None:
     "Write what is known about an unpacked folder, and sign it with a checksum."
     facts["files"] = {path.name: beginning(path) for path in sorted(folder.glob("*.npy"))}
@@ -815,7 +815,7 @@ def read_facts(folder: Path) -> dict | None: # None if they are missing or damag
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
-# %% ../nbs/00_data.ipynb #417c7488
+# %% ../nbs/00_data.ipynb #224c7213
 READERS = 30*86_400 # seconds after which the mark of another machine's reader does not count
 
 def mark_reader(folder: Path) -> Path | None: # None where the cache cannot be written
@@ -830,7 +830,7 @@ def mark_reader(folder: Path) -> Path | None: # None where the cache cannot be w
     except OSError:
         return None
 
-# %% ../nbs/00_data.ipynb #29c4f485
+# %% ../nbs/00_data.ipynb #eca2bcfa
 def drop_mark(mark: Path, pid: int, own: Callable[[], int] = os.getpid) -> None: # bound early: it may run at the exit
     "Take a reader's mark away; a forked child leaves its parent's."
     try:
@@ -839,7 +839,7 @@ def drop_mark(mark: Path, pid: int, own: Callable[[], int] = os.getpid) -> None:
     except OSError:
         pass
 
-# %% ../nbs/00_data.ipynb #68111fda
+# %% ../nbs/00_data.ipynb #63156138
 def in_use(folder: Path) -> bool:
     "Does a living process read this folder of the cache? The marks of dead ones are taken away."
     readers = 0
@@ -854,7 +854,7 @@ def in_use(folder: Path) -> bool:
                 mark.unlink()
     return readers > 0
 
-# %% ../nbs/00_data.ipynb #f521c9af
+# %% ../nbs/00_data.ipynb #ddda370f
 def discard(folder: Path) -> None:
     "Delete a folder of the cache that latentkit has marked; it loses its name first, so that no one sees half of it."
     with suppress(OSError):
@@ -871,7 +871,7 @@ def drop_stale(folder: Path) -> None:
             discard(other)
     drop_leftovers(folder.parent)
 
-# %% ../nbs/00_data.ipynb #ff904384
+# %% ../nbs/00_data.ipynb #d142c2c2
 def make_copy(path: Path, folder: Path) -> None:
     "Unpack `path` into the folder of its name, in place of a damaged copy if there is one."
     if folder.exists():
@@ -884,7 +884,7 @@ def make_copy(path: Path, folder: Path) -> None:
             raise SourceChanged(path)
     drop_stale(folder)
 
-# %% ../nbs/00_data.ipynb #75ff146b
+# %% ../nbs/00_data.ipynb #3b63d9fc
 def open_copy(folder: Path) -> tuple[dict, dict[str, np.ndarray]] | None: # facts, arrays; None if it is not whole
     "Open a folder of the cache after a look at its files; it stays while the text latents are in use."
     mark = None
@@ -923,7 +923,7 @@ def find_copy(path: Path, cache: Path) -> tuple[dict, dict[str, np.ndarray]]: # 
     raise InputError(cache, "", "files that vanish or change while they are read", "a cache that only latentkit writes",
                      "Try again, or set LATENTKIT_CACHE to another folder.")
 
-# %% ../nbs/00_data.ipynb #1af78d7c
+# %% ../nbs/00_data.ipynb #0afc4f85
 def read_pairs(
     path: str | Path,                   # train.npz
     captions: str | Path | None = None, # captions.txt, used only if the npz has neither label nor captions/image
@@ -989,7 +989,7 @@ def read_floats(
         latents = read_array(path, archive, key, "f").astype(np.float32)
     return latents, check_rows(path, key, latents)
 
-# %% ../nbs/00_data.ipynb #4c21bbc5
+# %% ../nbs/00_data.ipynb #d3971e8e
 def read_queries(
     path: str | Path,        # test.clean.npz: captions/ids, captions/text, captions/embeddings
     dims: int | None = None, # Dx of the training set; checked if given

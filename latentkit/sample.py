@@ -420,7 +420,7 @@ def sample_source(
     drop_old_samples(folder)
     return source
 
-# %% ../nbs/00a_sample.ipynb #0804f861
+# %% ../nbs/00a_sample.ipynb #f8931154
 def drop_old_samples(folder: Path) -> None:
     "Note that a sample is in use; discard others that latentkit has made and nobody has used for `UNUSED` seconds."
     with suppress(OSError):
