@@ -24,7 +24,7 @@ from .files import InputError, atomic, writable_folder
 from .device import default_device
 from .recipes import Recipe, get_recipe
 from .retrieval import ranks_in, similarity_blocks, unit
-from .train import fit
+from .train import fit, whole
 
 # %% ../nbs/00b_filter.ipynb #d1275a02
 def fold_splits(
@@ -61,7 +61,8 @@ def out_of_fold(
     "Image latents of all captions, each by a model that saw neither the caption nor its image; raises `InputError`."
     recipe, prediction = get_recipe(recipe), np.empty((len(pairs.text), pairs.dims[1]), np.float32)
     for split in fold_splits(pairs, folds, val, seed):
-        prediction[split.test] = fit(recipe, pairs, split, device, progress).predict(pairs, split.test, device)
+        checkpoint = whole(fit(recipe, pairs, split, device, progress))
+        prediction[split.test] = checkpoint.predict(pairs, split.test, device)
     return prediction
 
 # %% ../nbs/00b_filter.ipynb #b5dc945e
