@@ -16,7 +16,7 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
 from types import UnionType
-from typing import get_args
+from typing import Any, get_args
 
 import psutil
 from filelock import FileLock, Timeout
@@ -56,7 +56,7 @@ def unknown_name(
     remedy = closest(str(name), known) or "Choose one of them."
     return InputError(file, key, repr(name), f"one of {', '.join(known)}", remedy)
 
-# %% ../nbs/00g_files.ipynb #48ad9c12
+# %% ../nbs/00g_files.ipynb #4cb76c22
 LIMITS = { # option -> its lowest value, and the value that it stays below
     **dict.fromkeys(["dropout", "input_dropout", "prior"], (0, 1)),
     **dict.fromkeys(["temperature", "bandwidth"], (1e-6, 1e6)),
@@ -64,7 +64,7 @@ LIMITS = { # option -> its lowest value, and the value that it stays below
     **dict.fromkeys(["bank", "use", "hardest", "predictions"], (1, 1e9)),
     **dict.fromkeys(["layers", "blocks"], (0, 1e3)), "folds": (2, 1e3), "seed": (0, 2**63),
     **dict.fromkeys(["alpha", "eps", "ridge_x", "ridge_y", "power", "warmup", "positives", "share"], (0, 1e9))}
-PLAIN = { # kind -> in words, and the types that count as it
+PLAIN: dict[type, tuple[str, Any]] = { # kind -> in words, and the types that count as it
     bool: ("True or False", bool), int: ("a whole number", Integral), float: ("a number", Real), str: ("text", str),
     dict: ("a dict", dict), tuple: ("numbers in brackets", (tuple, list)), type(None): ("None", type(None))}
 
@@ -85,7 +85,7 @@ def options_of(
             break
     return found
 
-# %% ../nbs/00g_files.ipynb #765cfea8
+# %% ../nbs/00g_files.ipynb #f5a65a32
 def fits(value, kind: type, limits: tuple) -> bool:
     "Whether a value is of a kind, and its numbers are finite and within limits; True and False are no numbers."
     if not isinstance(value, PLAIN[kind][1]) or isinstance(value, bool) and kind is not bool:
@@ -96,7 +96,7 @@ def fits(value, kind: type, limits: tuple) -> bool:
         return all(isinstance(part, dict) or fits(part, float, limits) for part in value.values())
     return kind not in (int, float) or limits[0] <= value < limits[1]
 
-# %% ../nbs/00g_files.ipynb #75f0605f
+# %% ../nbs/00g_files.ipynb #4c40e506
 def check_options(
     where: str,         # what they belong to, such as "model ridge"
     function: Callable, # the function or class that takes them

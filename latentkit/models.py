@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'RIDGES_X', 'RIDGES_Y', 'POWERS', 'Translator', 'make_model', 'parameters', 'Moments', 'text_sums',
-           'as_it_is', 'moments', 'Affine', 'Ridge', 'components', 'PCACosine', 'matrix_power', 'procrustes',
-           'WhitenedProcrustes', 'evenly', 'first_captions', 'hub_levels', 'hub_offset', 'Eigenbasis', 'Fold',
-           'held_out', 'fold_rows', 'best_ridges', 'best_power', 'Canonical', 'choose_canonical', 'CanonicalRFF']
+           'check_lengths', 'as_it_is', 'moments', 'Affine', 'solve', 'Ridge', 'components', 'PCACosine',
+           'matrix_power', 'procrustes', 'WhitenedProcrustes', 'evenly', 'first_captions', 'hub_levels', 'hub_offset',
+           'mean_eigenvalue', 'ridged', 'Eigenbasis', 'Fold', 'held_out', 'fold_rows', 'best_ridges', 'best_power',
+           'Canonical', 'choose_canonical', 'CanonicalRFF']
 
 # %% ../nbs/01_models.ipynb #e179836f
 import math
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .files import InputError, unknown_name
+from .files import InputError, check_options, unknown_name
 from .retrieval import ranks_in
 
 # %% ../nbs/01_models.ipynb #ea6f674e
@@ -71,10 +72,16 @@ def make_model(
     dy: int,   # image dims
     **options, # of that model
 ) -> Translator:
-    "A translator by name; raises `InputError` for an unknown name."
-    if name not in MODELS:
+    "A translator by name; raises `InputError` for an unknown name or option, and for a model that cannot be made."
+    if name not in [*MODELS]: # in a list, so that any value may be asked for
         raise unknown_name("model", "", name, MODELS)
-    return MODELS[name](dx, dy, **options)
+    check_options(f"model {name}", MODELS[name], options)
+    try:
+        return MODELS[name](dx, dy, **options)
+    except (RuntimeError, MemoryError, TypeError) as error: # such as too little memory
+        said = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise InputError(f"model {name}", f"{dx} -> {dy}", said, "a model that can be made with these options",
+                         "Correct the options, or choose a smaller model.") from None
 
 # %% ../nbs/01_models.ipynb #d65c3fe9
 def parameters(
@@ -103,6 +110,21 @@ class Moments:
         x, y, xx, yy, xy = [total/count for total in sums]
         return Moments(x, y, xx - torch.outer(x, x), yy - torch.outer(y, y), xy - torch.outer(x, y), count)
 
+    def checked(self,
+        who: str, # asks
+    ) -> "Moments":
+        "Raise `InputError` where nothing can be learned: all captions or all images alike, or far too long or short."
+        for side, mean, cov in ("text", self.mean_x, self.xx), ("image", self.mean_y, self.yy):
+            spread, square = float(cov.trace()), float(cov.trace() + mean.square().sum())
+            if not 1e-24 < square < 1e24:
+                raise InputError(who, f"{side} latents", f"a mean squared length of {square:.3g}", "one near 1",
+                                 "Are they all 0? Otherwise scale them.")
+            if spread < 1e-12*square: # float32 knows no finer differences
+                raise InputError(who, f"{side} latents", "captions that are all alike" if side == "text" else
+                                 "a single image, or images that are all alike", "different ones",
+                                 "Check how they were encoded.")
+        return self
+
     def sums(self) -> list:
         "What `of_sums` takes."
         x, y = self.mean_x, self.mean_y
@@ -130,10 +152,23 @@ def text_sums(
     by_image = torch.zeros(images, dims, dtype=torch.float64)
     xx = torch.zeros(dims, dims, dtype=torch.float64, device=text.device)
     for start in range(0, len(text), block):
-        x = prepare(text[start:start+block]).double()
+        x = prepare(check_lengths(text[start:start+block], "text")).double()
         by_image.index_add_(0, image_of[start:start+block].cpu(), x.cpu()) # a GPU adds in another order in each run
         xx += x.T @ x
     return by_image.to(text.device), xx
+
+# %% ../nbs/01_models.ipynb #54eec460
+def check_lengths(
+    rows: torch.Tensor, # (n, D)
+    what: str,          # for the message
+) -> torch.Tensor: # the same
+    "The rows; raises `InputError` where the length of one is not finite."
+    length = torch.linalg.vector_norm(rows, dim=1)
+    if not length.isfinite().all():
+        count = int((~length.isfinite()).sum())
+        raise InputError("latents", what, f"{count} rows that are not finite, or far too long", "lengths below 1e19",
+                         "Encode these rows again, scale all of them, or drop them.")
+    return rows
 
 # %% ../nbs/01_models.ipynb #d59f1982
 def as_it_is(x: torch.Tensor) -> torch.Tensor:
@@ -148,13 +183,13 @@ def moments(
     prepare_y: Callable = as_it_is, # applied to each block of image latents
     block: int = 8192,      # rows at a time
 ) -> Moments:
-    "Means and covariances of the pairs (text[i], image[image_of[i]]), in float64, block by block."
+    "Means and covariances of the pairs (text[i], image[image_of[i]]), in float64; raises as `check_lengths` does."
     dy, f64 = image.shape[1], dict(dtype=torch.float64, device=text.device)
     x, xx = text_sums(text, image_of, len(image), prepare_x, block)
     counts = torch.bincount(image_of, minlength=len(image)).double()
     sum_y, xy, yy = torch.zeros(dy, **f64), torch.zeros(x.shape[1], dy, **f64), torch.zeros(dy, dy, **f64)
     for some in counts.nonzero()[:, 0].split(block): # images that have a caption
-        y, count = prepare_y(image[some]).double(), counts[some, None]
+        y, count = prepare_y(check_lengths(image[some], "image")).double(), counts[some, None]
         xy += x[some].T @ y
         y *= count.sqrt()
         sum_y += y.T @ count[:, 0].sqrt()
@@ -177,9 +212,26 @@ class Affine(Translator):
         mean_x: torch.Tensor, # (Dx,) float64
         mean_y: torch.Tensor, # (Dy,) float64
     ) -> None:
-        "Fill A, and b so that the map takes mean_x to mean_y."
+        "Fill A, and b so that the map takes mean_x to mean_y; raises `InputError` where they are not finite."
         self.matrix.copy_(matrix)
         self.offset.copy_(mean_y - matrix @ mean_x)
+        if not (self.matrix.isfinite().all() and self.offset.isfinite().all()):
+            raise InputError(type(self).__name__, "latents", "a map that is too steep for float32", "a finite one",
+                             "Scale text and image latents to about the same length.")
+
+# %% ../nbs/01_models.ipynb #7ea1230d
+def solve(
+    c: torch.Tensor, # (D, D) symmetric, float64
+    b: torch.Tensor, # (D, ...)
+) -> torch.Tensor: # as b
+    "c^-1 b, or where c has no inverse its pseudo-inverse times b."
+    try:
+        found = torch.linalg.solve(c, b)
+        if found.isfinite().all():
+            return found
+    except torch.linalg.LinAlgError:
+        pass
+    return torch.linalg.pinv(c, hermitian=True) @ b
 
 # %% ../nbs/01_models.ipynb #5f010db8
 class Ridge(Affine, name="ridge"):
@@ -191,10 +243,10 @@ class Ridge(Affine, name="ridge"):
         self.alpha = alpha
 
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        m = moments(text, image, image_of)
+        m = moments(text, image, image_of).checked("ridge")
         std_x = m.xx.diagonal().clamp(min=1e-12).sqrt()
         ridge = self.alpha/len(text)*torch.eye(self.dx, dtype=m.xx.dtype, device=m.xx.device)
-        w = torch.linalg.solve(m.xx/torch.outer(std_x, std_x) + ridge, m.xy/std_x[:, None]) # (Dx, Dy), in units of y
+        w = solve(m.xx/torch.outer(std_x, std_x) + ridge, m.xy/std_x[:, None]) # (Dx, Dy), in units of y
         self.set((w/std_x[:, None]).T, m.mean_x, m.mean_y)
 
 # %% ../nbs/01_models.ipynb #bc6c39f0
@@ -210,7 +262,7 @@ def components(
 class PCACosine(Affine, name="pca_cosine"):
     "Principal components of the wider side, matched with the narrower side as it stands (team C)."
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        m = moments(text, image, image_of)
+        m = moments(text, image, image_of).checked("pca_cosine")
         if self.dx <= self.dy:
             self.matrix.copy_(components(m.yy, self.dx))
         else:
@@ -222,9 +274,10 @@ def matrix_power(
     power: float,    # such as -0.5
     eps: float,      # added to the eigenvalues
 ) -> torch.Tensor: # (D, D)
-    "(c + eps I)^power."
+    "(c + eps I)^power; a pseudo-inverse where that has no inverse."
     values, vectors = torch.linalg.eigh(c)
-    return (vectors*(values.clamp(min=0) + eps)**power) @ vectors.T
+    values = values.clamp(min=0) + eps
+    return (vectors*torch.where(values > 0, values**power, 0)) @ vectors.T
 
 # %% ../nbs/01_models.ipynb #2e5ffb91
 def procrustes(
@@ -244,7 +297,7 @@ class WhitenedProcrustes(Affine, name="whitened_procrustes"):
         self.eps = eps
 
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        m = moments(text, image, image_of)
+        m = moments(text, image, image_of).checked("whitened_procrustes")
         white_x, white_y = matrix_power(m.xx, -.5, self.eps), matrix_power(m.yy, -.5, self.eps)
         rotation = procrustes(white_x @ m.xy @ white_y)
         self.set(matrix_power(m.yy, .5, self.eps) @ rotation.T @ white_x, m.mean_x, m.mean_y)
@@ -300,8 +353,27 @@ def hub_offset(
     levels = hub_levels(bank, y, sharpness, block).double()
     y, levels = y.double() - y.double().mean(0), levels - levels.mean()
     cov = y.T @ y/len(y)
+    if cov.trace() < 1e-12: return torch.zeros_like(image[0]) # images that are all alike
     cov.diagonal().add_(ridge*cov.diagonal().mean())
-    return torch.linalg.solve(cov, y.T @ levels/len(y)).float()
+    return solve(cov, y.T @ levels/len(y)).float()
+
+# %% ../nbs/01_models.ipynb #cf00aa60
+def mean_eigenvalue(
+    values: torch.Tensor, # (D,) not negative
+) -> torch.Tensor: # a scalar
+    "The unit of ridges; 1 where nothing varies, so that a ridge never divides by 0."
+    mean = values.mean()
+    return mean if mean > 1e-30 else torch.ones_like(mean)
+
+# %% ../nbs/01_models.ipynb #40e4a985
+def ridged(
+    values: torch.Tensor, # (D,) eigenvalues
+    ridge: float,         # in units of `unit`
+    unit: torch.Tensor,   # from `mean_eigenvalue`
+) -> torch.Tensor: # (D,)
+    "Eigenvalues with their ridge; infinite where both are 0, so that a division by them leaves nothing."
+    found = values + ridge*unit
+    return torch.where(found > 1e-30, found, math.inf)
 
 # %% ../nbs/01_models.ipynb #e3b4fbee
 class Eigenbasis:
@@ -313,6 +385,7 @@ class Eigenbasis:
         (lx, vx), (ly, vy) = torch.linalg.eigh(m.xx), torch.linalg.eigh(m.yy) # in float32 it may not converge
         self.lx, self.ly = lx.clamp(min=0).to(dtype), ly.clamp(min=0).to(dtype)
         self.vx, self.vy = vx.to(dtype), vy.to(dtype)
+        self.unit_x, self.unit_y = mean_eigenvalue(self.lx), mean_eigenvalue(self.ly)
         self.cross = self.vx.T @ m.xy.to(dtype) @ self.vy
         self.factored: tuple | None = None # the ridges whose `svd` is kept
 
@@ -322,7 +395,7 @@ class Eigenbasis:
         power: float,   # p
     ) -> torch.Tensor: # (Dx, Dy)
         "The query's matrix between the two bases."
-        wx, wy = (self.lx + ridge_x*self.lx.mean())**-.5, (self.ly + ridge_y*self.ly.mean())**-.5
+        wx, wy = ridged(self.lx, ridge_x, self.unit_x)**-.5, ridged(self.ly, ridge_y, self.unit_y)**-.5
         middle = wx[:, None]*self.cross*wy
         if power != 1:
             if (ridge_x, ridge_y) != self.factored:
@@ -389,9 +462,9 @@ def best_ridges(
     for fold in folds:
         basis = fold.basis
         for rx in ridges_x:
-            left = (fold.x/(basis.lx + rx*basis.lx.mean())) @ basis.cross
+            left = (fold.x/ridged(basis.lx, rx, basis.unit_x)) @ basis.cross
             for ry in ridges_y:
-                found[rx, ry] = found.get((rx, ry), 0.) + fold.score(left/(basis.ly + ry*basis.ly.mean()))
+                found[rx, ry] = found.get((rx, ry), 0.) + fold.score(left/ridged(basis.ly, ry, basis.unit_y))
     return max(found, key=found.get)
 
 # %% ../nbs/01_models.ipynb #fc44a4d5
@@ -449,10 +522,11 @@ def choose_canonical(
     image_of: torch.Tensor, # (N,) int64
 ) -> tuple: # the moments of all pairs, and (ridge_x, ridge_y, power)
     "Moments, summed once, and what the model leaves open, chosen by cross-validation."
-    if None not in model.given: return moments(text, image, image_of, model.features, F.normalize), model.given
+    if None not in model.given:
+        return moments(text, image, image_of, model.features, F.normalize).checked("canonical"), model.given
     rows = fold_rows(image_of, len(image), model.folds)
     each = [moments(text[r], image, image_of[r], model.features, F.normalize) for r in rows]
-    whole = reduce(Moments.joined, each)
+    whole = reduce(Moments.joined, each).checked("canonical")
     folds = [held_out(whole.joined(m, -1), text[r], image, image_of[r], model.features, model.most)
              for m, r in zip(each, rows)]
     given = zip(model.given, (RIDGES_X, RIDGES_Y, POWERS))

@@ -154,7 +154,7 @@ class LatentMapper(Translator, name="mlp"):
 
     @torch.no_grad()
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        m = moments(text, image, image_of, F.normalize, F.normalize)
+        m = moments(text, image, image_of, F.normalize, F.normalize).checked("mlp")
         self.mean.copy_(m.mean_x)
         if self.closed_form:
             return start_affine(self.map, self.closed_form, F.normalize(text) - self.mean, image, image_of)
@@ -406,5 +406,6 @@ def start_unit(
     "As `start_affine`, scaled to a mean length of 1 over the first 10 000 captions."
     start_affine(layer, name, text, image, image_of)
     length = torch.linalg.vector_norm(layer(text[:10_000]), dim=1).mean()
-    layer.weight.div_(length)
-    layer.bias.div_(length)
+    if length > 0: # 0 where the closed form has found nothing to say
+        layer.weight.div_(length)
+        layer.bias.div_(length)
