@@ -63,6 +63,8 @@ def distribution(
     "What may be chosen, in Optuna's terms; raises `InputError` for what Optuna does not take."
     kinds = need_optuna().distributions
     try:
+        if not isinstance(name, str):
+            raise ValueError
         if isinstance(options, list) and len(set(options)) == len(options):
             return kinds.CategoricalDistribution(options)
         low, high, *log = options
@@ -72,8 +74,9 @@ def distribution(
         kind = kinds.IntDistribution if whole else kinds.FloatDistribution
         return kind(low, high, log={(): False, ("log",): True}[tuple(log)])
     except (TypeError, ValueError, KeyError, OverflowError):
-        raise InputError("search space", str(name), repr(options)[:120], 'a list of different plain values, (low, high) or '
-                         '(low, high, "log"), with low below high, and above 0 for log', "Correct it.") from None
+        raise InputError("search space", str(name), repr(options)[:120],
+                         'a list of different plain values, (low, high) or (low, high, "log"), '
+                         "with low below high, and above 0 for log", "Correct it.") from None
 
 # %% ../nbs/02a_search.ipynb #2a9f32bd
 @dataclass(frozen=True)
@@ -192,7 +195,7 @@ def one_at_a_time(storage) -> None:
     from sqlalchemy import event # Optuna's own dependency
     event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
 
-# %% ../nbs/02a_search.ipynb #12ec3257
+# %% ../nbs/02a_search.ipynb #3a7c89db
 BROKEN = "not a database", "malformed", "is a directory", "readonly", "full", "disk I/O"
 
 def broken_database(
@@ -206,7 +209,7 @@ def broken_database(
     return InputError(path, "", f"a database that cannot be used ({reason})", "the SQLite file of this search",
                       "Move it out of the folder, and search again: the trials start anew.")
 
-# %% ../nbs/02a_search.ipynb #c5e4be4e
+# %% ../nbs/02a_search.ipynb #163f3290
 @contextmanager
 def told(
     folder: Path,         # of the search
@@ -225,7 +228,8 @@ def told(
             raise
         said = " ".join(str(cause) for cause in (error, error.__cause__) if cause) or type(error).__name__
         if storage:
-            raise InputError("search", "storage", said[:160], "a database that works", "Mend it, then search again.") from error
+            raise InputError("search", "storage", said[:160],
+                             "a database that works", "Mend it, and search again.") from error
         raise broken_database(folder, said.replace("\n", " ")[:160]) from error
 
 # %% ../nbs/02a_search.ipynb #9feb246f
@@ -578,7 +582,7 @@ def importance(
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     return optuna.importance.get_param_importances(study, evaluator=evaluator)
 
-# %% ../nbs/02a_search.ipynb #fe1b381f
+# %% ../nbs/02a_search.ipynb #26902f2e
 def read_results(folder: Path) -> pd.DataFrame: # folder: of a search
     "What hpsearch_results.csv lists; raises `InputError` where it is missing or damaged."
     path, fine = folder/"hpsearch_results.csv", False
