@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .files import InputError, unknown_name
+from .files import InputError, check_options, unknown_name
 
 # %% ../nbs/01a_losses.ipynb #2878d814
 class Loss(nn.Module):
@@ -60,11 +60,15 @@ def make_loss(
     name: str, # one of `LOSSES`
     **options, # of that loss
 ) -> Loss:
-    "A loss by name; raises `InputError` for an unknown name."
-    if name not in LOSSES:
+    "A loss by name; raises `InputError` for an unknown name or option, or a value that cannot be."
+    if name not in [*LOSSES]: # in a list, so that any value may be asked for
         raise unknown_name("loss", "", name, LOSSES)
     thing = LOSSES[name]
-    return thing(**options) if isinstance(thing, type) else FunctionLoss(thing, options)
+    check_options(f"loss {name}", thing, options)
+    try:
+        return thing(**options) if isinstance(thing, type) else FunctionLoss(thing, options)
+    except TypeError as error: # an option without a default
+        raise InputError(f"loss {name}", "", str(error), "its options", "Give them.") from None
 
 # %% ../nbs/01a_losses.ipynb #cc62b393
 @loss("cosine", directions_only=True)
@@ -328,6 +332,9 @@ class BankInfoNCE(Loss):
         prior: float | None = None,           # share of negatives that are positives in truth; None: no debiasing
     ):
         super().__init__()
+        if len(temperature) != 2 or not all(isinstance(count, int) for count in use):
+            raise InputError("loss bank_infonce", "temperature, use", f"{temperature}, {use}",
+                             "two temperatures, and whole numbers", "Correct them.")
         self.temperatures, self.warmup, self.use, self.hardest = temperature, warmup, use, hardest
         self.positives, self.prior, self.bank, self.past = positives, prior, Ring(bank), Ring(predictions)
         self.begin_epoch(1, 1)
@@ -389,12 +396,15 @@ class Triplet(CosineLoss):
 class Sum(Loss):
     "A weighted sum of losses; those of weight 0 are not computed."
     def __init__(self,
-        weights: dict,               # loss name -> weight
+        weights: dict | None = None, # loss name -> weight
         options: dict | None = None, # loss name -> dict of its options
         warmup: dict | None = None,  # loss name -> epochs before its full weight; epoch e has e/(warmup+1) of it
     ):
         super().__init__()
-        self.weights = {name: weight for name, weight in weights.items() if weight}
+        for name in [*(weights or {}), *(options or {}), *(warmup or {})]:
+            if name not in LOSSES:
+                raise unknown_name("loss sum", "", name, LOSSES)
+        self.weights = {name: weight for name, weight in (weights or {}).items() if weight}
         self.warmup, self.epoch = warmup or {}, math.inf
         if not self.weights:
             raise InputError("loss sum", "weights", str(weights), "at least one that is not 0", "Correct them.")

@@ -17,7 +17,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from .files import unknown_name
-from .models import MODELS, Affine, Translator, hub_offset, make_model, moments, procrustes
+from .models import (
+    MODELS, Affine, Translator, check_lengths, check_moments, hub_offset, make_model, moments, procrustes)
 
 # %% ../nbs/01c_networks.ipynb #b2ff2327
 def zero(layer: nn.Linear) -> nn.Linear:
@@ -154,7 +155,7 @@ class LatentMapper(Translator, name="mlp"):
 
     @torch.no_grad()
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        m = moments(text, image, image_of, F.normalize, F.normalize)
+        m = check_moments(moments(text, image, image_of, F.normalize, F.normalize), "mlp")
         self.mean.copy_(m.mean_x)
         if self.closed_form:
             return start_affine(self.map, self.closed_form, F.normalize(text) - self.mean, image, image_of)
@@ -375,7 +376,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
 
     @torch.no_grad()
     def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        x = F.normalize(text)
+        x = F.normalize(check_lengths(text, "text"))
         self.mean.copy_(x.double().mean(0))
         if self.closed_form:
             start_unit(self.affine, self.closed_form, x - self.mean, image, image_of)
@@ -406,5 +407,6 @@ def start_unit(
     "As `start_affine`, scaled to a mean length of 1 over the first 10 000 captions."
     start_affine(layer, name, text, image, image_of)
     length = torch.linalg.vector_norm(layer(text[:10_000]), dim=1).mean()
-    layer.weight.div_(length)
-    layer.bias.div_(length)
+    if length > 0: # 0 where the closed form has found nothing to say
+        layer.weight.div_(length)
+        layer.bias.div_(length)
