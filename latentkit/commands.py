@@ -332,7 +332,7 @@ def need(
         raise InputError(called(command), "", f"no package {', '.join(missing)}", f"{', '.join(packages)}",
                          f"Install what this command needs: pip install 'latentkit[{command}]'")
 
-# %% ../nbs/05a_commands.ipynb #e60bc7f3
+# %% ../nbs/05a_commands.ipynb #410355d3
 PARTS = "", "checkpoints", "submission", "compare", "seeds"
 
 @contextmanager
@@ -353,7 +353,7 @@ def only_writer(
             drop_leftovers(folder)
         yield
 
-# %% ../nbs/05a_commands.ipynb #ba0d9353
+# %% ../nbs/05a_commands.ipynb #69446cab
 def end_orphans(
     out: Path, # that this process holds
 ) -> None:
@@ -365,7 +365,7 @@ def end_orphans(
                 process.kill()
                 process.wait(10)
 
-# %% ../nbs/05a_commands.ipynb #458ac031
+# %% ../nbs/05a_commands.ipynb #1bf91694
 @contextmanager
 def training_stops_first() -> Iterator[None]:
     "Pass the first Ctrl-C on to the kernel at work; the next one stops the command."
@@ -384,7 +384,7 @@ def training_stops_first() -> Iterator[None]:
     finally:
         signal.signal(signal.SIGINT, before)
 
-# %% ../nbs/05a_commands.ipynb #d16a9f4d
+# %% ../nbs/05a_commands.ipynb #d30bd430
 class Draft:
     "The text of a notebook that runs, as papermill writes it."
     text = ""
@@ -392,6 +392,10 @@ class Draft:
     def write(self, text: str, path: str) -> None:
         "Keep the newest text."
         self.text = text
+
+    def pretty_path(self, path: str) -> str:
+        "Papermill asks for it."
+        return path
 
 def execute(
     notebook: Path,
