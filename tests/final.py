@@ -1,8 +1,10 @@
 "The final notebook on tiny data, its cells run in a forked process: it starts at once, and can be killed often."
 import json
 import os
+import resource
 import shutil
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import latentkit.report  # noqa: E402, F401: what the notebook imports is there before the fork
+import latentkit.report  # noqa: E402, F401 (what the notebook imports is there before the fork)
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 from latentkit.commands import told  # noqa: E402
@@ -60,6 +62,7 @@ class Run:
             output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
             os.dup2(output, 1)
             os.dup2(output, 2)
+            sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1) # pytest has its own
             os.chdir(ROOT)
             warnings.simplefilter("ignore", UserWarning)
             if before:
@@ -68,7 +71,7 @@ class Run:
             code = 0
         except BaseException as error:
             code, paragraph = told(error)
-            print(paragraph, flush=True)
+            print("\n" + paragraph)
         finally:
             os._exit(code)
 
@@ -155,3 +158,50 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
         yield folder
     finally:
         os.system(f"umount '{folder}' || umount -l '{folder}'")
+
+def steps(out: Path) -> list[int]: # of a run that ended well
+    "For each file that a run writes, in order: room for all before it, and for half of it."
+    found = sorted((path for path in out.rglob("*") if path.is_file() and path.stat().st_size),
+                   key=lambda path: path.stat().st_mtime_ns)
+    pages = [-(-path.stat().st_size//4096) for path in found]
+    return [4096*(1 + sum(pages[:n]) + pages[n]//2) for n in range(len(pages))] # 1: who is writing
+
+def on_full_disk(data: Path, folder: Path, room: int, whole: dict[str, bytes]) -> str: # what it said
+    "A run on a disk that fills, then again with room: it says so, leaves nothing half, and loses nothing."
+    with small_disk(folder/f"disk-{room}", room) as disk:
+        code, said = Run(flags(data, disk/"out"), folder/"log").wait()
+        assert code == 2 and "a full disk" in said.splitlines()[-1] and "Traceback" not in said, said[-3000:]
+        assert not halves(files(disk/"out"), whole)
+        assert not [name for name in files(disk/"out") if ".writing-" in name]
+        os.system(f"mount -o remount,size=64m '{disk}'")
+        finished(flags(data, disk/"out"), folder/"log")
+        assert differing(files(disk/"out"), whole) == []
+    return said
+
+def with_small_files(data: Path, folder: Path, most: int, whole: dict[str, bytes]) -> str: # what it said
+    "The same where no disk can be mounted: no file may have more than `most` bytes."
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    code, said = Run(flags(data, folder/"out"), folder/"log", limit).wait()
+    assert code == 2 and "a full disk" in said and "Traceback" not in said, said[-3000:]
+    assert not halves(files(folder/"out"), whole)
+    finished(flags(data, folder/"out"), folder/"log")
+    assert differing(files(folder/"out"), whole) == []
+    return said
+
+def on_replaced_source(data: Path, other: Path, folder: Path, wholes: list[dict[str, bytes]], seed: int) -> str:
+    "A run while its train.npz is replaced again and again: the files are those of one source or of the other."
+    ours = shutil.copytree(data, folder/"replaced")
+    rng, run = np.random.default_rng(seed), Run(flags(ours, folder/"out"), folder/"log")
+    for turn in range(400):
+        shutil.copy((other, data)[turn % 2]/"train.npz", folder/"new")
+        os.replace(folder/"new", ours/"train.npz")
+        if run.ends_within(rng.uniform(0, .02)):
+            break
+    code, said = run.wait()
+    found = files(folder/"out") if code == 0 else {}
+    shutil.rmtree(folder/"out", ignore_errors=True)
+    shutil.rmtree(ours)
+    assert "Traceback" not in said and code in (0, 2), said[-3000:]
+    assert code == 2 or [] in [differing(found, whole) for whole in wholes], "a mixture of two sources"
+    return "refused" if code else "one of the two"

@@ -46,7 +46,7 @@ def wait_for(path, run: subprocess.Popen) -> None:
         time.sleep(.02)
 
 def test_killed_command_is_taken_over_at_once(data, whole, tmp_path):
-    "Its kernel is in a session of its own and lives on; the next run ends it, and the files are those of an unkilled run."
+    "Its kernel, in a session of its own, lives on: the next run ends it, and leaves the files of an unkilled run."
     out = tmp_path/"out"
     run = command(data, out)
     wait_for(out/"checkpoints"/"rmlpa_best_model.pth", run)
