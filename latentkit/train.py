@@ -7,12 +7,14 @@ __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shu
            'images_by_captions', 'distinct_images', 'Batches', 'learning_rate', 'parameter_groups', 'make_optimiser',
            'TrainingState', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch',
            'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History', 'measure',
-           'snapshot', 'finish_model', 'finish', 'fit', 'keep_random_state', 'judge', 'out_of_time', 'cut_short',
-           'refit', 'differing', 'check_current', 'load_or_fit']
+           'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
+           'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'differing', 'check_current',
+           'unfinished_file', 'fit_and_save', 'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
-import copy, math, sys, time
+import copy, math, sys, time, warnings
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -20,9 +22,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .checkpoint import Checkpoint, check_made_for, training_fingerprint, with_words
+from . import __version__
+from .checkpoint import Checkpoint, check_made_for, fits, is_number, made_with, read_sealed, sealed
+from .checkpoint import training_fingerprint, with_words
 from .data import Pairs, Split
-from .files import InputError, unknown_name, writable_folder
+from .files import InputError, atomic, unknown_name, writable_folder
 from .device import default_device, mixed_dtype
 from .losses import Loss, make_loss
 from .models import Translator, make_model
@@ -219,13 +223,17 @@ def load_state(
     state: TrainingState, # of the same recipe on the same data, fresh
     saved: dict,          # from `save_state`
 ) -> None:
-    "Take a training up again where it was saved."
-    for name, part in state.parts().items():
-        part.load_state_dict(copy.deepcopy(saved[name]))
-    state.epoch, state.step = saved["epoch"], saved["step"]
-    torch.set_rng_state(saved["random"]["cpu"])
-    if saved["random"]["cuda"]:
-        torch.cuda.set_rng_state_all(saved["random"]["cuda"])
+    "Take a training up again where it was saved; raises `InputError` for what does not fit."
+    try:
+        for name, part in state.parts().items():
+            part.load_state_dict(copy.deepcopy(saved[name]))
+        state.epoch, state.step = saved["epoch"], saved["step"]
+        torch.set_rng_state(saved["random"]["cpu"])
+        if saved["random"]["cuda"]:
+            torch.cuda.set_rng_state_all(saved["random"]["cuda"])
+    except Exception as error: # whatever a wrong state makes torch raise
+        found = f"a state that does not fit ({str(error)[:80]})"
+        raise InputError("unfinished training", "", found, "what this training has left", "Delete its file.") from None
 
 # %% ../nbs/02_train.ipynb #c78fbe4a
 def train_epochs(
@@ -296,9 +304,9 @@ def follow_weights(state: TrainingState, decay: float) -> None:
 # %% ../nbs/02_train.ipynb #f31864a1
 BAR = "{desc} {percentage:3.0f}%|{bar:16}| {elapsed}<{remaining}{postfix}"
 
-def progress_bar(name: str, steps: int, show: bool = True) -> tqdm:
-    "A progress bar over steps; none where there are no steps."
-    return tqdm(total=steps, desc=name, file=sys.stdout, disable=not show or not steps, bar_format=BAR)
+def progress_bar(name: str, steps: int, show: bool = True, done: int = 0) -> tqdm:
+    "A progress bar over steps, some of which may be done; none where there are no steps."
+    return tqdm(total=steps, initial=done, desc=name, file=sys.stdout, disable=not show or not steps, bar_format=BAR)
 
 # %% ../nbs/02_train.ipynb #6a230310
 class Validation:
@@ -383,6 +391,57 @@ def measure(
     val, train = (Validation(pairs, part, protocol, where)(model) for part in (split.val, rows))
     return {"protocol": protocol, "val_mrr": val, "train_mrr": train, "gap": train - val}
 
+# %% ../nbs/02_train.ipynb #0a0c21b3
+class Unfinished:
+    "What a training has reached, in a file from which the next run goes on."
+    every = 60. # seconds between two savings
+
+    def __init__(self,
+        path: str | Path | None, # None: nothing is kept
+        recipe: Recipe,
+        fingerprint: str,        # of the training data
+    ):
+        self.path, self.written = path and Path(path), time.monotonic()
+        self.name = recipe.name
+        self.owner = {"recipe": asdict(recipe), "fingerprint": fingerprint, "version": __version__}
+        self.parts = self.read() if self.path and self.path.is_file() else {}
+
+    def read(self) -> dict: # training; or judged and refit
+        "What is in the file, if it is of this training; says so."
+        try:
+            saved = read_sealed(self.path)
+            fine = saved["owner"] == self.owner and is_unfinished(saved["parts"])
+        except Exception: # a damaged file, or one of something else
+            fine = False
+        what = "goes on from" if fine else "begins anew: it does not fit"
+        print(f"{self.name}: the training {what} {self.path}")
+        return saved["parts"] if fine else {}
+
+    @property
+    def due(self) -> bool:
+        "Is it time to save?"
+        return self.path is not None and time.monotonic() - self.written >= self.every
+
+    def save(self, **parts: dict) -> None:
+        "Write the file; where that fails, training goes on without it, with a warning."
+        try:
+            with atomic(self.path) as temporary:
+                temporary.write_bytes(sealed({"owner": self.owner, "parts": parts}))
+        except (InputError, OSError) as error:
+            warnings.warn(f"{error} The training goes on, but would begin anew after a kill.", stacklevel=2)
+            self.path = None
+        self.written = time.monotonic()
+
+# %% ../nbs/02_train.ipynb #c1d63ecc
+def is_unfinished(parts: dict) -> bool:
+    "Do the parts of an unfinished training have what `fit` takes up?"
+    training, judged = parts.get("training"), parts.get("judged")
+    if training:
+        best, seconds = training["best"], training["seconds"]
+        return fits("history", training["history"]) and fits("state", best["state"]) and (
+            0 <= best["epoch"] < len(training["history"]) == len(seconds)) and all(map(is_number, seconds))
+    return all(fits(key, judged[key]) for key in ("state", "metrics", "history")) and bool(parts["refit"])
+
 # %% ../nbs/02_train.ipynb #7882ce3f
 def snapshot(model: Translator) -> dict: # name -> tensor
     "The model's state, copied to the CPU."
@@ -415,33 +474,61 @@ def fit(
     progress: bool = True,          # show a bar with epoch, loss, MRR and time left
     limit: float | None = None,     # seconds: no epoch begins that would not end within them; the first one always does
     report: Callable | None = None, # called with each epoch's line; may raise to stop
+    unfinished: str | Path | None = None, # a file for what is trained so far; a killed training goes on from it
 ) -> Checkpoint: # of the best epoch
-    "Train one translator by its recipe; raises `InputError` where the loss is no longer finite."
-    device, began = torch.device(device or default_device()), time.perf_counter()
+    "Train one translator by its recipe; raises `InputError` where the loss is no longer finite. Ctrl-C ends it early."
+    device, final = torch.device(device or default_device()), None
+    fingerprint = training_fingerprint(pairs, split)
+    kept = Unfinished(unfinished, recipe, fingerprint)
     words = fit_words(recipe.track, pairs.captions[split.train])
-    seen = with_words(pairs, words)
     with keep_random_state(device):
-        batches, history = Batches(recipe, seen, split.train, device), History(recipe)
-        state, validation = TrainingState(recipe, batches), Validation(seen, split.val, recipe.monitor, device)
-        history.add(judge(recipe, state, validation, seen, split.val) | {"epoch": 0, "loss": None, "lr": None})
-        best, seconds = snapshot(state.judged), [time.perf_counter() - began]
-        with progress_bar(recipe.name, recipe.epochs*batches.steps, progress) as bar:
-            for line in train_epochs(recipe, state, batches, history.lines, bar):
-                if history.add(line | judge(recipe, state, validation, seen, split.val)):
-                    best = snapshot(state.judged)
+        judged = kept.parts.get("judged") or fit_judged(
+            recipe, with_words(pairs, words), split, device, progress, limit, report, kept)
+        if recipe.refit and "interrupted" not in judged["metrics"]:
+            final = refit(recipe, pairs, judged, device, progress, kept)
+    return Checkpoint(recipe, pairs.dims, judged["state"], fingerprint, judged["metrics"], judged["history"],
+                      judged["seconds"], words, final, made_with=made_with(device))
+
+# %% ../nbs/02_train.ipynb #e9d40aaf
+def fit_judged(
+    recipe: Recipe,
+    pairs: Pairs, # as the model sees them
+    split: Split,
+    device: torch.device, progress: bool, limit: float | None, report: Callable | None, # as for `fit`
+    kept: Unfinished,
+) -> dict: # state, metrics, history, seconds: those of a `Checkpoint`
+    "Train on one part of the pairs, and keep the epoch that is best on another."
+    began, batches, history = time.perf_counter(), Batches(recipe, pairs, split.train, device), History(recipe)
+    state, validation = TrainingState(recipe, batches), Validation(pairs, split.val, recipe.monitor, device)
+    best: dict
+    if saved := kept.parts.get("training"):
+        load_state(state, saved["state"])
+        best, seconds, history.lines = saved["best"], saved["seconds"], saved["history"]
+        history.best, began = best["epoch"], began - seconds[-1]
+    else:
+        history.add(judge(recipe, state, validation, pairs, split.val) | {"epoch": 0, "loss": None, "lr": None})
+        best = {"epoch": 0, "state": snapshot(state.judged)}
+        seconds = [time.perf_counter() - began]
+    cut = {}
+    with progress_bar(recipe.name, recipe.epochs*batches.steps, progress, state.step) as bar:
+        epochs = train_epochs(recipe, state, batches, history.lines, bar)
+        try:
+            while not (history.done or out_of_time(seconds, limit)) and (line := next(epochs, None)):
+                line |= judge(recipe, state, validation, pairs, split.val)
                 seconds.append(time.perf_counter() - began)
+                if history.add(line):
+                    best = {"epoch": history.best, "state": snapshot(state.judged)}
                 bar.set_postfix_str(history.summary(), refresh=False)
                 if report:
-                    report(history.lines[-1])
-                if history.done or out_of_time(seconds, limit):
-                    break
-        weights = finish(state, batches, best)
-        metrics = {"best_epoch": history.best, **measure(state.model, seen, split)} | cut_short(history, limit)
-        final = refit(recipe, pairs, history.lines[:history.best+1], device, progress) if recipe.refit else None
-    if final:
-        seconds.append(time.perf_counter() - began)
-    fingerprint = training_fingerprint(pairs, split)
-    return Checkpoint(recipe, pairs.dims, weights, fingerprint, metrics, history.lines, seconds, words, final)
+                    report(line)
+                if kept.due:
+                    kept.save(training=dict(state=save_state(state), history=history.lines, best=best, seconds=seconds))
+        except KeyboardInterrupt:
+            cut = {"interrupted": True}
+            print(f"{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
+    weights, metrics = finish(state, batches, best["state"]), measure(state.model, pairs, split)
+    return {"state": weights, "metrics": {"best_epoch": best["epoch"], **metrics, **cut_short(history, limit), **cut},
+            "history": history.lines, "seconds": seconds[:len(history.lines)]}
 
 # %% ../nbs/02_train.ipynb #c27f7a2a
 def keep_random_state(device: torch.device):
@@ -457,7 +544,7 @@ def judge(recipe: Recipe, state: TrainingState, validation: Validation, pairs: P
 # %% ../nbs/02_train.ipynb #46fd8a47
 def out_of_time(seconds: list, limit: float | None) -> bool:
     "Would another epoch, as long as the last, end too late? Seconds since the start, one an epoch."
-    return limit is not None and 2*seconds[-1] - seconds[-2] > limit
+    return limit is not None and len(seconds) > 1 and 2*seconds[-1] - seconds[-2] > limit
 
 # %% ../nbs/02_train.ipynb #b3d6bb5b
 def cut_short(history: History, limit: float | None) -> dict:
@@ -469,18 +556,28 @@ def cut_short(history: History, limit: float | None) -> dict:
 def refit(
     recipe: Recipe,
     pairs: Pairs,
-    history: list,         # of the judged training, up to its best epoch
-    device=None,
-    progress: bool = True,
-) -> dict: # state, words: those of a `Checkpoint`
+    judged: dict,         # from `fit_judged`; gets the seconds, or `interrupted`
+    device: torch.device,
+    progress: bool,
+    kept: Unfinished,
+) -> dict | None: # state, words: those of a `Checkpoint`; None where Ctrl-C ended it
     "The same training, on all pairs."
-    device, epochs = torch.device(device or default_device()), len(history) - 1
+    began, epochs = time.perf_counter(), judged["metrics"]["best_epoch"]
     words = fit_words(recipe.track, pairs.captions)
     batches = Batches(recipe, with_words(pairs, words), slice(None), device)
-    state = TrainingState(recipe, batches)
-    with progress_bar(f"{recipe.name}, all images", epochs*batches.steps, progress) as bar:
-        for _ in islice(train_epochs(recipe, state, batches, history, bar), epochs):
-            pass
+    state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]
+    if saved := kept.parts.get("refit"):
+        load_state(state, saved)
+    with progress_bar(f"{recipe.name}, all images", epochs*batches.steps, progress, state.step) as bar:
+        try:
+            for _ in islice(train_epochs(recipe, state, batches, history, bar), epochs - state.epoch):
+                if kept.due:
+                    kept.save(judged=judged, refit=save_state(state))
+        except KeyboardInterrupt:
+            judged["metrics"]["interrupted"] = True
+            print(f"{recipe.name}: the training on all images was ended by Ctrl-C; the first one is kept.")
+            return None
+    judged["seconds"] = [*judged["seconds"], judged["seconds"][-1] + time.perf_counter() - began]
     return {"state": finish(state, batches, snapshot(state.judged)), "words": words}
 
 # %% ../nbs/02_train.ipynb #49a522c4
@@ -494,11 +591,41 @@ def check_current(checkpoint: Checkpoint, path: Path, recipe: Recipe, limit: flo
     if other := differing(checkpoint.recipe, recipe):
         found, expected = (", ".join(str(getattr(r, key)) for key in other) for r in (checkpoint.recipe, recipe))
         raise InputError(path, ", ".join(other), found, expected, "Trained again with the recipe asked for.")
+    if "interrupted" in checkpoint.metrics:
+        raise InputError(path, "metrics", "a training cut short by Ctrl-C", "a whole one", "It is trained to its end.")
     had, given = checkpoint.metrics.get("limit", math.inf), math.inf if limit is None else limit
     if had < given:
         expected = "no limit" if limit is None else f"{limit:g} s"
         raise InputError(path, "limit", f"training cut after {had:g} s", expected,
                          "Trained again with the time asked for.")
+
+# %% ../nbs/02_train.ipynb #52ed29a6
+def unfinished_file(path: Path) -> Path: # path: of a checkpoint
+    "Where a training leaves what it has reached."
+    return path.with_suffix(".unfinished")
+
+def fit_and_save(
+    recipe: Recipe,
+    pairs: Pairs,
+    split: Split,
+    path: str | Path,           # of the checkpoint
+    device=None,
+    progress: bool = True,
+    limit: float | None = None, # seconds of training, as for `fit`
+) -> Checkpoint:
+    "`fit`, taken up where a kill ended it, and saved. Where saving fails, it warns and gives what was trained."
+    path = Path(path)
+    writable_folder(path.parent) # before the work, not after it
+    checkpoint = fit(recipe, pairs, split, device, progress, limit, unfinished=unfinished_file(path))
+    try:
+        checkpoint.save(path)
+    except (InputError, OSError) as error:
+        warnings.warn(f"{error} Nothing that was trained is lost yet: keep it by "
+                      f"checkpoint.save(\"another folder/{path.name}\").", stacklevel=2)
+        return checkpoint
+    if "interrupted" not in checkpoint.metrics:
+        unfinished_file(path).unlink(missing_ok=True)
+    return checkpoint
 
 # %% ../nbs/02_train.ipynb #662727c1
 def load_or_fit(
@@ -522,6 +649,7 @@ def load_or_fit(
             check_made_for(checkpoint, path, pairs, split)
             if retrain == "auto":
                 check_current(checkpoint, path, recipe, limit)
+                unfinished_file(path).unlink(missing_ok=True) # of a run that was killed just before its end
             other = ", ".join(differing(checkpoint.recipe, recipe))
             print(f"{recipe.name}: loaded {path}" + (f" (its {other} differ from the recipe's)" if other else ""))
             return checkpoint
@@ -530,7 +658,4 @@ def load_or_fit(
                 raise
             if path.exists():
                 print(f"{recipe.name}: trained again: {error}")
-    writable_folder(path.parent) # before the work, not after it
-    checkpoint = fit(recipe, pairs, split, device, progress, limit)
-    checkpoint.save(path)
-    return checkpoint
+    return fit_and_save(recipe, pairs, split, path, device, progress, limit)
