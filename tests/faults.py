@@ -29,7 +29,7 @@ import torch
 from latentkit.checkpoint import Checkpoint
 from latentkit.data import read_pairs
 from latentkit.files import InputError, atomic
-from project import ROOT
+from project import run
 
 @dataclass
 class Done:
@@ -64,7 +64,7 @@ def by_fuzz(*words: str) -> Callable[[Path, int, int], Done]:
 def told(outcomes: Counter, past: int) -> Done:
     "The outcomes of fuzz cases in words."
     right = outcomes["equal"] + outcomes["other"]
-    parts = {"refused with one paragraph": outcomes["refused"], "read right": right, "past findings that stay mended": past}
+    parts = {"refused with one paragraph": outcomes["refused"], "read right": right, "past findings stay mended": past}
     said = "; ".join(f"{n:,} {what}" for what, n in parts.items() if n)
     return Done(sum(outcomes.values()) + past, said)
 
@@ -148,9 +148,15 @@ def closed_folder(folder: Path, count: int, cases: int) -> Done:
 
 def command(*words: str | Path) -> subprocess.CompletedProcess:
     "A finished `latentkit`."
-    return subprocess.run([sys.executable, "-m", "latentkit", *map(str, words)], capture_output=True, text=True, cwd=ROOT)
+    return run(sys.executable, "-m", "latentkit", *words)
 
-HOLD = "import sys, time; from latentkit.files import FolderLock; FolderLock(sys.argv[1]); print(flush=True); time.sleep(600)"
+HOLD = """
+import sys, time
+from latentkit.files import FolderLock
+FolderLock(sys.argv[1])
+print(flush=True)
+time.sleep(600)
+"""
 
 def two_writers(folder: Path, count: int, cases: int) -> Done:
     "A second command of each kind, and a notebook, while one writes; then the first is killed."
@@ -190,34 +196,39 @@ def interrupted(folder: Path, count: int, cases: int) -> Done:
 def once(function: Callable[[Path], str]) -> Callable[[Path, int], str]:
     return lambda folder, count: function(folder)
 
+def nothing_alike(folder: Path) -> str:
+    "A plain notebook has no cache and no command."
+    return "-"
+
 ROWS = {
     "a pickle among the arrays of an npz": Row(once(plain.pickle_in_npz), pickle_in_npz, 1),
     "a pickle in a checkpoint": Row(once(plain.pickle_in_checkpoint), pickle_in_checkpoint, 1),
     "bit flips in a checkpoint of 13 MB": Row(plain.flips, flips, 1000),
-    "tampered checkpoints": Row(once(plain.pickle_in_checkpoint), by_fuzz("checkpoint: checkpoint", "nan_weights"), 1),
+    "tampered checkpoints": Row(once(plain.tampered), by_fuzz("checkpoint: checkpoint", "nan_weights"), 1),
     "fuzzed npz files": Row(plain.damaged_npz, by_fuzz(
         "npz", "zip features", "hostile headers", "hostile zips", "data: cache", "broken text", "fortran", "objects",
         "checksum", "large ids", "label values", "no regular file"), 1000),
     "zip bombs": Row(once(plain.bomb), by_fuzz("bomb", "many members", "writes nothing", "absurd_sizes"), 1),
-    "fuzzed captions and marks": Row(plain.damaged_npz, by_fuzz("caption", "marks"), 1000),
+    "fuzzed captions and marks": Row(plain.damaged_captions, by_fuzz("caption", "marks"), 1000),
     "kills at random moments": Row(plain.kills, kills, 60),
     "Ctrl-C": Row(once(plain.interrupted), interrupted, 1),
     "a full disk": Row(once(plain.full_disk), full_disk, 1),
     "a read-only output": Row(once(plain.closed_folder), closed_folder, 1),
     "two writers": Row(once(plain.two_writers), two_writers, 1),
     "a source replaced while it is read": Row(plain.replaced, replaced, 10),
-    "folders of others in the cache": Row(lambda folder, count: "deletes what it made only", by_fuzz(
+    "folders of others in the cache": Row(once(nothing_alike), by_fuzz(
         "own samples", "only marked", "open copy"), 1),
-    "picture names that leave the folder": Row(once(plain.outside), by_fuzz("names of pictures", "leaves the folder"), 1),
+    "picture names that leave the folder": Row(once(plain.outside), by_fuzz(
+        "names of pictures", "leaves the folder"), 1),
     "hostile pictures": Row(plain.damaged_pictures, by_fuzz("picture.", "stops a page"), 1000),
     "fuzzed submissions and predictions": Row(plain.damaged_submissions, by_fuzz(
         "submission", "val_", "in predictions"), 1000),
     "degenerate latents": Row(once(plain.degenerate), by_fuzz("outputs: latents", "degenerate", "without spread"), 1),
     "absurd settings": Row(once(plain.absurd_settings), by_fuzz(
         "checkpoint: recipe", "outputs: options", "absurd options", "outputs: spaces"), 1),
-    "fuzzed plans, lists and journals": Row(plain.damaged_submissions, by_fuzz(
+    "fuzzed plans, lists and journals": Row(plain.damaged_settings, by_fuzz(
         "plans", "inventory", "suspect", "search.json", "hpsearch", "writer.json", "unfinished"), 1000),
-    "absurd command lines": Row(lambda folder, count: "has none", by_fuzz("commands:"), 1),
+    "absurd command lines": Row(once(nothing_alike), by_fuzz("commands:"), 1),
 }
 
 def tried(name: str, row: Row, count: int | None, cases: int) -> dict[str, str | int | bool]:

@@ -123,6 +123,30 @@ def damaged_submissions(folder: Path, count: int) -> str:
     text = "id,embedding\n" + "".join(f'{n},"{json.dumps(row)}"\n' for n, row in enumerate(rows))
     return damaged(read_rows, text.encode(), count)
 
+def damaged_captions(folder: Path, count: int) -> str:
+    text = "id,image,caption\n" + "".join(f'{n},{n // 5}.jpg,"a dog, number {n}"\n' for n in range(10))
+    def read(data):
+        return pd.read_csv(io.BytesIO(data)).values.tolist()
+    return damaged(read, text.encode(), count)
+
+def damaged_settings(folder: Path, count: int) -> str:
+    text = json.dumps({"recipe": "best", "lr": 0.001, "seeds": [0, 1, 2], "best": {"mrr": 0.51, "epoch": 7}})
+    return damaged(json.loads, text.encode(), count)
+
+def tampered(folder: Path) -> str:
+    "Weights that are NaN, infinite, of another model or dtype, under their right names."
+    model, outcomes = torch.nn.Linear(3, 2), []
+    for change in (torch.full((2, 3), float("nan")), torch.full((2, 3), float("inf")), torch.ones(2, 3).to_sparse(),
+                   torch.ones(2, 3, dtype=torch.complex64), torch.ones(2, 3, dtype=torch.float64)*1e300,
+                   torch.ones(5, 3), torch.zeros(1).expand(10**6, 10**6)):
+        try:
+            torch.save(model.state_dict() | {"weight": change}, folder/"model.pth")
+            model.load_state_dict(torch.load(folder/"model.pth"))
+            outcomes.append("load, silently")
+        except Exception:
+            outcomes.append("end in a raw error")
+    return shares(outcomes)
+
 def damaged_pictures(folder: Path, count: int) -> str:
     buffer = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (48, 48, 3), np.uint8)).save(buffer, "PNG")
