@@ -35,7 +35,8 @@ results: $(READY) ## run everything that RESULTS.md holds, and write it: make re
 	@$(LATENTKIT) run --out "$(OUT)/results/sample"
 	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data")
 	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call flag,MINUTES,minutes))
-	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")
+	@$(BIN)/python tests/faults.py --json "$(OUT)/results/faults.json"
+	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" --faults "$(OUT)/results/faults.json" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")
 	@$(BIN)/python tests/readme.py
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree

@@ -58,15 +58,17 @@ def by_fuzz(*words: str) -> Callable[[Path, int, int], Done]:
         for number, function in enumerate(past.values()):
             (folder/f"{number}").mkdir()
             function(folder/f"{number}")
-        return told(sum((batch.outcomes for batch in totals.values()), Counter()), len(past))
+        forged = {name for name, one in subjects.items() if isinstance(one, fuzz.Structure)}
+        return told(sum((batch.outcomes for name, batch in totals.items() if name not in forged), Counter()),
+                    sum(sum(totals[name].outcomes.values()) for name in forged), len(past))
     return ours
 
-def told(outcomes: Counter, past: int) -> Done:
+def told(damaged: Counter, forged: int, past: int) -> Done: # damaged: the outcomes of damaged bytes
     "The outcomes of fuzz cases in words."
-    right = outcomes["equal"] + outcomes["other"]
-    parts = {"refused with one paragraph": outcomes["refused"], "read right": right, "past findings stay mended": past}
-    said = "; ".join(f"{n:,} {what}" for what, n in parts.items() if n)
-    return Done(sum(outcomes.values()) + past, said)
+    parts = {"damaged files refused in one paragraph": damaged["refused"], "read as before": damaged["equal"],
+             "read as another valid file": damaged["other"], "forged inputs refused or answered right": forged,
+             "past findings, each mended": past}
+    return Done(sum(damaged.values()) + forged + past, "; ".join(f"{n:,} {what}" for what, n in parts.items() if n))
 
 def refuses(call: Callable, *given) -> None:
     "Assert that a call ends in an `InputError`."
