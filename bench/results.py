@@ -106,7 +106,7 @@ def faults_part(path: Path) -> str: # path: what tests/faults.py has written
     shown = [{key: f"{row[key]:,}" if key == "cases" else f"`{row[key]}`" if key == "command" else row[key]
               for key in ("fault or attack", "a plain notebook", "latentkit", "cases", "command")} for row in rows]
     head = (f"{measured_by('.venv/bin/python tests/faults.py')} {sum(row['cases'] for row in rows):,} cases in all, "
-            f"{sum(row['failed'] for row in rows)} rows failed. The plain notebook's column is measured too: it reads by "
+            f"{sum(row['failed'] for row in rows)} rows failed. The plain notebook is measured too: it reads by "
             "`np.load(allow_pickle=True)` and `torch.load`, and writes by `to_csv` and `torch.save` in place.")
     return f"{head}\n\n{markdown(shown)}"
 
