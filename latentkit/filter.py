@@ -8,8 +8,9 @@ __all__ = ['CLIP', 'MARKS', 'fold_splits', 'out_of_fold', 'agreement', 'reason_o
            'read_marks', 'caption_list', 'write_filtered']
 
 # %% ../nbs/00b_filter.ipynb #828fc2ee
-import sys
+import sys, warnings
 from collections.abc import Callable, Iterable
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,12 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from .data import Pairs, Split, match_names, subset, write_pairs
+from .data import Pairs, Split, match_names, read_list, subset, write_pairs
 from .files import InputError, atomic, writable_folder
 from .device import default_device
 from .recipes import Recipe, get_recipe
 from .retrieval import ranks_in, similarity_blocks, unit
-from .train import fit
+from .train import fit, whole
 
 # %% ../nbs/00b_filter.ipynb #d1275a02
 def fold_splits(
@@ -60,7 +61,8 @@ def out_of_fold(
     "Image latents of all captions, each by a model that saw neither the caption nor its image; raises `InputError`."
     recipe, prediction = get_recipe(recipe), np.empty((len(pairs.text), pairs.dims[1]), np.float32)
     for split in fold_splits(pairs, folds, val, seed):
-        prediction[split.test] = fit(recipe, pairs, split, device, progress).predict(pairs, split.test, device)
+        checkpoint = whole(fit(recipe, pairs, split, device, progress))
+        prediction[split.test] = checkpoint.predict(pairs, split.test, device)
     return prediction
 
 # %% ../nbs/00b_filter.ipynb #b5dc945e
@@ -253,9 +255,12 @@ def read_mark_table(
     path: str | Path, # a CSV
 ) -> pd.DataFrame: # of str
     "The lines of a CSV; raises `InputError` if it cannot be read or lacks a column."
+    text = read_list(path, "a CSV")
     try:
-        marks = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning) # a field that no column has
+            marks = pd.read_csv(StringIO(text), dtype=str, keep_default_na=False, index_col=False)
+    except (ValueError, OverflowError, pd.errors.ParserWarning) as error:
         raise InputError(path, "", f"a file that cannot be read ({error})", "a CSV", "Check the path.") from None
     if not {"id", "mark"} <= set(marks):
         raise InputError(path, "line 1", f"columns {', '.join(map(str, marks))}", "id and mark", "Add the header.")

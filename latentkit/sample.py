@@ -4,15 +4,17 @@
 
 # %% auto #0
 __all__ = ['SCENES', 'SHAPES', 'BACKDROPS', 'PLACES', 'COLOURS', 'TONES', 'SIZES', 'SIDE', 'ZOOM', 'TEXT_DIMS', 'IMAGE_DIMS',
-           'BUCKETS', 'SPREAD', 'STRENGTHS', 'SCALES', 'ring', 'calls', 'Thing', 'Scene', 'pick', 'draw_thing',
-           'draw_scene', 'shade', 'paint_thing', 'scatter', 'gradient', 'paint_backdrop', 'paint', 'phrase', 'relation',
-           'position', 'join', 'sentences', 'describe', 'fixed_normal', 'grams', 'text_weights', 'gram_sums',
-           'encode_text', 'image_weights', 'colour_maps', 'views', 'encode_images', 'wrong_captions', 'draw_set',
-           'write_table', 'write_train', 'write_test', 'make_sample', 'sample_source', 'toy']
+           'BUCKETS', 'SPREAD', 'STRENGTHS', 'SCALES', 'UNUSED', 'ring', 'calls', 'Thing', 'Scene', 'pick',
+           'draw_thing', 'draw_scene', 'shade', 'paint_thing', 'scatter', 'gradient', 'paint_backdrop', 'paint',
+           'phrase', 'relation', 'position', 'join', 'sentences', 'describe', 'fixed_normal', 'grams', 'text_weights',
+           'gram_sums', 'encode_text', 'image_weights', 'colour_maps', 'views', 'encode_images', 'wrong_captions',
+           'draw_set', 'write_table', 'write_train', 'write_test', 'make_sample', 'sample_source', 'drop_old_samples',
+           'toy']
 
 # %% ../nbs/00a_sample.ipynb #1213840f
-import csv, hashlib, json, re, shutil, sys, zlib
+import csv, hashlib, json, os, re, sys, time, zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -25,9 +27,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageColor, ImageDraw
 from tqdm import tqdm
 
-from .data import Pairs, Queries, Source, cache_folder, look_in
-from .files import InputError, atomic_folder
-from .data import write_npz, write_pairs, write_queries
+from .data import Pairs, Queries, Source, cache_folder, discard, look_in, write_npz, write_pairs, write_queries
+from .files import MARK, InputError, atomic_folder, made_for
 
 # %% ../nbs/00a_sample.ipynb #6d0d8581
 SCENES = json.loads((files("latentkit")/"scenes.json").read_text("utf-8"))
@@ -403,6 +404,8 @@ def make_sample(
     return folder
 
 # %% ../nbs/00a_sample.ipynb #c685f33e
+UNUSED = 30*86_400 # seconds after which an older sample is deleted
+
 def sample_source(
     cache: str | Path | None = None, # the folder to build in; `cache_folder()` by default
     progress: bool = True,           # show a bar on stdout while it is built
@@ -410,11 +413,22 @@ def sample_source(
     "Where the built-in sample is; the first call builds it."
     made_by = b"".join((files("latentkit")/name).read_bytes() for name in ("sample.py", "scenes.json"))
     folder = Path(cache or cache_folder())/f"sample-{hashlib.sha256(made_by).hexdigest()[:12]}"
-    make_sample(folder, progress=progress)
-    for stale in folder.parent.glob("sample-*"):
-        if stale != folder:
-            shutil.rmtree(stale, ignore_errors=True)
-    return look_in(folder, "the built-in sample")
+    source = look_in(make_sample(folder, progress=progress), "the built-in sample")
+    if source is None:
+        raise InputError(folder, "train.npz", "no such file", "the built-in sample",
+                         "Delete or rename this folder: the sample is built again.")
+    drop_old_samples(folder)
+    return source
+
+# %% ../nbs/00a_sample.ipynb #f8931154
+def drop_old_samples(folder: Path) -> None:
+    "Note that a sample is in use; discard others that latentkit has made and nobody has used for `UNUSED` seconds."
+    with suppress(OSError):
+        os.utime(folder/MARK)
+    for other in folder.parent.glob("sample-*"):
+        with suppress(OSError):
+            if made_for(other) == "sample" and time.time() - (other/MARK).stat().st_mtime > UNUSED:
+                discard(other)
 
 # %% ../nbs/00a_sample.ipynb #4d8baac9
 def toy(

@@ -8,7 +8,7 @@ __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shu
            'TrainingState', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch',
            'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History', 'measure',
            'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
-           'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'differing', 'check_current',
+           'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'check_current',
            'unfinished_file', 'fit_and_save', 'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
@@ -579,6 +579,15 @@ def refit(
             return None
     judged["seconds"] = [*judged["seconds"], judged["seconds"][-1] + time.perf_counter() - began]
     return {"state": finish(state, batches, snapshot(state.judged)), "words": words}
+
+# %% ../nbs/02_train.ipynb #3d837454
+def whole(
+    checkpoint: Checkpoint,
+) -> Checkpoint:
+    "The same checkpoint; raises `KeyboardInterrupt` where Ctrl-C has cut its training short."
+    if "interrupted" in checkpoint.metrics:
+        raise KeyboardInterrupt
+    return checkpoint
 
 # %% ../nbs/02_train.ipynb #49a522c4
 def differing(theirs: Recipe, ours: Recipe) -> list:
