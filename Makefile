@@ -12,7 +12,7 @@ flag  = $(if $($(1)),--$(2) "$($(1))")
 names = $(if $($(1)),--$(2) $($(1)))
 ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
-.PHONY: run compare inspect search seeds results test lint hooks lab wheel readme clean help
+.PHONY: run compare inspect search seeds results test fuzz lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
@@ -35,11 +35,15 @@ results: $(READY) ## run everything that RESULTS.md holds, and write it: make re
 	@$(LATENTKIT) run --out "$(OUT)/results/sample"
 	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data")
 	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call flag,MINUTES,minutes))
-	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")
+	@$(BIN)/python tests/faults.py --json "$(OUT)/results/faults.json"
+	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" --faults "$(OUT)/results/faults.json" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")
 	@$(BIN)/python tests/readme.py
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 tests
+
+fuzz: $(READY) ## damage and forge inputs for MINUTES and tell what is not refused: make fuzz [MINUTES=10]
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --minutes $(or $(MINUTES),10)
 
 lint: $(READY) ## check code and types, and print the figures of the house: make lint [AT=commit to compare with]
 	@failed=0; $(BIN)/ruff check . || failed=1; $(BIN)/mypy || failed=1; \
@@ -61,7 +65,7 @@ readme: $(READY) ## make README.md from nbs/index.ipynb
 
 clean: ## forget the environment and what runs have written
 	rm -rf .venv build dist *.egg-info
-	rm -rf compare search seeds results
+	rm -rf compare search seeds results fuzz-findings .latentkit*
 	git clean -fdXq checkpoints submission
 
 $(READY): settings.ini setup.py constraints.txt

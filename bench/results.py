@@ -2,6 +2,7 @@
 
     .venv/bin/python bench/results.py --sample results/sample
     .venv/bin/python bench/results.py --sample results/sample --data ../shared/flickr8k --out results/flickr8k
+    .venv/bin/python bench/results.py --faults results/faults.json
 
 `make results DATA=../shared/flickr8k` runs everything first. A folder is the OUT of `make run`; the second one may also
 hold what `make compare` has left. The README's table needs both folders.
@@ -99,6 +100,17 @@ def compare_part(out: Path, command: str) -> str:
     return f"{head}\n\n{markdown(in_bold(rows, 'MRR, unseen'))}"
 
 
+def faults_part(path: Path) -> str: # path: what tests/faults.py has written
+    "The table of faults and attacks."
+    rows = json.loads(path.read_text("utf-8"))
+    shown = [{key: f"{row[key]:,}" if key == "cases" else f"`{row[key]}`" if key == "command" else row[key]
+              for key in ("fault or attack", "a plain notebook", "latentkit", "cases", "command")} for row in rows]
+    head = (f"{measured_by('.venv/bin/python tests/faults.py')} {sum(row['cases'] for row in rows):,} cases in all, "
+            f"{sum(row['failed'] for row in rows)} rows failed. The plain notebook is measured too: it reads by "
+            "`np.load(allow_pickle=True)` and `torch.load`, and writes by `to_csv` and `torch.save` in place.")
+    return f"{head}\n\n{markdown(shown)}"
+
+
 def new_parts(options: argparse.Namespace) -> dict[str, str]: # heading -> text
     "The parts whose input is there."
     parts = {}
@@ -111,6 +123,8 @@ def new_parts(options: argparse.Namespace) -> dict[str, str]: # heading -> text
         if (options.out/"compare"/"compare.csv").is_file():
             command = f"make compare DATA={options.data}"
             parts[f"{name}, every recipe in equal time"] = compare_part(options.out, command)
+    if options.faults:
+        parts["Faults and attacks"] = faults_part(options.faults)
     return parts
 
 
@@ -146,6 +160,7 @@ def main() -> None:
     parser.add_argument("--sample", type=Path, metavar="OUT", help="of `make run` on the built-in sample")
     parser.add_argument("--data", metavar="FOLDER", help="the other data, such as ../shared/flickr8k")
     parser.add_argument("--out", type=Path, metavar="OUT", help="of `make run` and `make compare` on these data")
+    parser.add_argument("--faults", type=Path, metavar="FILE", help="what `tests/faults.py --json` has written")
     options = parser.parse_args()
     if bool(options.data) != bool(options.out):
         parser.error("--data and --out belong together")

@@ -4,24 +4,27 @@
 
 # %% auto #0
 __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS', 'TRAINING_FLAGS', 'SERVING_FLAGS', 'FLAGS',
-           'COMMANDS', 'under_make', 'spelled', 'called', 'wrong', 'one_of', 'some_of', 'number', 'numbers', 'switch',
-           'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free', 'final_notebook',
-           'Flag', 'settled', 'Lines', 'aligned', 'sections_of', 'settled_outputs', 'readable', 'notebook_page', 'need',
-           'execute', 'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search',
-           'best_trial', 'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
+           'PARTS', 'COMMANDS', 'WRITERS', 'under_make', 'spelled', 'called', 'wrong', 'one_of', 'some_of', 'number',
+           'numbers', 'switch', 'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free',
+           'final_notebook', 'Flag', 'settled', 'Lines', 'aligned', 'sections_of', 'settled_outputs', 'readable',
+           'notebook_page', 'need', 'only_writer', 'end_orphans', 'training_stops_first', 'Draft', 'execute',
+           'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare', 'search', 'best_trial',
+           'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
 # %% ../nbs/05a_commands.ipynb #a8e63e37
-import argparse, csv, json, math, os, re, shutil, socket, sys
-from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
+import argparse, csv, json, math, os, re, shutil, signal, socket, sys, warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
+
 from .data import find_data, look_in, open_npz
-from .files import InputError, atomic, closest, writable_folder
+from .files import FolderLock, InputError, atomic, closest, drop_leftovers, writable_folder
 from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
 # %% ../nbs/05a_commands.ipynb #7aff08ce
@@ -329,6 +332,71 @@ def need(
         raise InputError(called(command), "", f"no package {', '.join(missing)}", f"{', '.join(packages)}",
                          f"Install what this command needs: pip install 'latentkit[{command}]'")
 
+# %% ../nbs/05a_commands.ipynb #410355d3
+PARTS = "", "checkpoints", "submission", "compare", "seeds"
+
+@contextmanager
+def only_writer(
+    out: Path, # the output folder
+) -> Iterator[None]:
+    "Hold the output folder, cleared of what dead processes have left; raises `InputError` if another writes there."
+    try:
+        lock = FolderLock(out)
+    except NotImplementedError:
+        warnings.warn(f"No lock can be had on {out}: make sure that only one run at a time writes there.")
+        lock = suppress()
+    with lock:
+        end_orphans(out.resolve())
+        for part in PARTS:
+            drop_leftovers(out/part)
+        for folder in out.glob("compare/*/"): # by minutes
+            drop_leftovers(folder)
+        yield
+
+# %% ../nbs/05a_commands.ipynb #69446cab
+def end_orphans(
+    out: Path, # that this process holds
+) -> None:
+    "End the kernels that killed commands have left at work in a folder."
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        kernel = "ipykernel_launcher" in (process.info["cmdline"] or [])
+        if kernel and (process.info["environ"] or {}).get("LATENTKIT_WRITER") == str(out):
+            with suppress(psutil.Error):
+                process.kill()
+                process.wait(10)
+
+# %% ../nbs/05a_commands.ipynb #1bf91694
+@contextmanager
+def training_stops_first() -> Iterator[None]:
+    "Pass the first Ctrl-C on to the kernel at work; the next one stops the command."
+    def pass_on(*signalled):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        children = [] if os.name == "nt" else psutil.Process().children()
+        kernels = [child for child in children if "ipykernel_launcher" in child.cmdline()]
+        if not kernels:
+            raise KeyboardInterrupt
+        print("\nEnding this model's training; Ctrl-C again stops the run.", file=sys.stderr, flush=True)
+        for kernel in kernels:
+            kernel.send_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, pass_on)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+# %% ../nbs/05a_commands.ipynb #d30bd430
+class Draft:
+    "The text of a notebook that runs, as papermill writes it."
+    text = ""
+
+    def write(self, text: str, path: str) -> None:
+        "Keep the newest text."
+        self.text = text
+
+    def pretty_path(self, path: str) -> str:
+        "Papermill asks for it."
+        return path
+
 def execute(
     notebook: Path,
     written: Path,    # the same with its output
@@ -341,9 +409,17 @@ def execute(
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("TQDM_MININTERVAL", "1")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1") # a debugger's warning
-    papermill.execute_notebook(notebook, written, parameters, kernel_name="python3", progress_bar=False,
-                               stdout_file=sys.stdout, stderr_file=sys.stderr if debug else None,
-                               extra_arguments=[f"--log-level={logging.CRITICAL}"]) # it is interrupted at its end
+    papermill.iorw.papermill_io.register("draft:", draft := Draft())
+    try:
+        with training_stops_first():
+            papermill.execute_notebook(
+                notebook, f"draft:{written.name}", parameters, kernel_name="python3", progress_bar=False,
+                stdout_file=sys.stdout, stderr_file=sys.stderr if debug else None,
+                extra_arguments=[f"--log-level={logging.CRITICAL}"]) # it is interrupted at its end
+    finally:
+        if draft.text:
+            with atomic(written) as temporary:
+                temporary.write_text(draft.text, encoding="utf-8")
 
 # %% ../nbs/05a_commands.ipynb #04142ca2
 def parameters_of(
@@ -387,7 +463,11 @@ def run(
     need("run", "papermill", "nbconvert", "ipykernel")
     submission = writable_folder(options.out/"submission")
     results = submission/"results.csv"
-    execute(options.notebook, submission/"final.ipynb", parameters_of(options), options.debug)
+    os.environ["LATENTKIT_WRITER"] = str(options.out.resolve()) # for the kernel
+    try:
+        execute(options.notebook, submission/"final.ipynb", parameters_of(options), options.debug)
+    finally:
+        del os.environ["LATENTKIT_WRITER"]
     with atomic(submission/"final.html") as temporary:
         temporary.write_text(notebook_page(submission/"final.ipynb"), encoding="utf-8")
     with open(results, newline="", encoding="utf-8") as file:
@@ -529,16 +609,20 @@ def parse(
 
 # %% ../nbs/05a_commands.ipynb #f9904f09
 def told(
-    error: Exception,
+    error: BaseException,
 ) -> tuple[int, str]: # exit code, paragraph
-    "An error as the terminal shows it; an `InputError` inside the notebook counts as one of the command's own."
-    if isinstance(error, InputError) or getattr(error, "ename", "") == "InputError":
-        return 2, getattr(error, "evalue", str(error))
+    "An error as the terminal shows it; one inside the notebook counts as one of the command's own."
     kind, text = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", str(error))
+    if kind == "KeyboardInterrupt":
+        return 130, f"Stopped. {text + ' ' if text else ''}The same command goes on with what is missing."
+    if isinstance(error, InputError) or kind in ("InputError", "FullDiskError"):
+        return 2, text
     more = "DEBUG=1" if under_make() else "--debug"
     return 1, f"{kind}: {text.strip() or 'no message'}. With {more} the same command shows the traceback."
 
 # %% ../nbs/05a_commands.ipynb #6d6b8acb
+WRITERS = "run", "compare", "seeds" # processes of search share a folder, and inspect reads
+
 def main(
     arguments: list[str] | None = None, # None: those of the command line
 ) -> int: # exit code
@@ -547,15 +631,14 @@ def main(
     command = next((called(word) for word in arguments if word in COMMANDS), "latentkit")
     try:
         options = parse(arguments or ["--help"])
-        with redirect_stdout(Lines(sys.stdout)):
+        alone = only_writer(options.out) if options.command in WRITERS else suppress()
+        with redirect_stdout(Lines(sys.stdout)), alone:
             COMMANDS[options.command][0](options)
         return 0
-    except KeyboardInterrupt:
-        print("\nStopped. The same command goes on with what is missing.", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if "--debug" in arguments:
-            raise
+    except (Exception, KeyboardInterrupt) as error:
         code, paragraph = told(error)
-        print(paragraph if paragraph.startswith(command) else f"{command}: {paragraph}", file=sys.stderr)
+        if "--debug" in arguments and code != 130:
+            raise
+        start = "\n" if code == 130 else "" if paragraph.startswith(command) else f"{command}: "
+        print(start + paragraph, file=sys.stderr)
         return code

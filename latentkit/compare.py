@@ -79,6 +79,8 @@ def compare(
         if progress:
             print(step, end="\r", flush=True)
         checkpoint = load_or_fit(recipe, pairs, split, place, retrain, device, progress, limit=60*minutes)
+        if retrain is not False and "interrupted" in checkpoint.metrics:
+            raise KeyboardInterrupt(f"Missing: {', '.join(names[n-1:])}.")
         rows[name], ranks[name] = judge(checkpoint, pairs, split)
         models[name], logs[name] = checkpoint.translator(), checkpoint.log()
         if progress:

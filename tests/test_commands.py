@@ -2,6 +2,7 @@
 import os
 import re
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -76,6 +77,31 @@ def test_make_passes_its_variables_on():
 
 def test_debug_shows_the_traceback():
     assert "Traceback" in latentkit("run", "--epochs", "abc", "--debug").stderr
+
+HOLD = "import sys; from latentkit.files import FolderLock; FolderLock(sys.argv[1]); print(flush=True); input()"
+
+@pytest.fixture(scope="module")
+def held(tmp_path_factory):
+    "A folder that another process writes into, and that process."
+    folder = tmp_path_factory.mktemp("held")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, folder], **pipes)
+    holder.stdout.readline()
+    yield folder, holder
+    holder.kill()
+    holder.communicate()
+
+@pytest.mark.parametrize("command", ["run", "compare", "seeds"])
+def test_second_writer_is_told_who_writes(command, held):
+    done = latentkit(command, "--out", str(held[0]))
+    assert done.returncode == 2 and not done.stdout and done.stderr.count("\n") == 1
+    assert f"run {held[1].pid} on host" in done.stderr and "has been writing here since 2" in done.stderr
+
+@pytest.mark.parametrize("line, said", [("inspect", "Run `latentkit run` first"),
+                                        ("search --recipe ridge", "a closed form")])
+def test_readers_and_shared_work_do_not_wait(line, said, held):
+    "Processes of a search share a folder, and the inspector reads."
+    assert said in latentkit(*line.split(), "--out", str(held[0])).stderr
 
 @pytest.mark.parametrize("line", ["run --recipes A-mpl", "search --recipe ridge", "inspect --out nowhere"])
 def test_checks_import_nothing_heavy(line, tmp_path):

@@ -28,6 +28,9 @@ def leave_comparison(out):
     (out/"compare").mkdir()
     pd.DataFrame({"ridge": row}).T.rename_axis("recipe").to_csv(out/"compare"/"compare.csv")
 
+FAULT = {"fault or attack": "kills", "a plain notebook": "half a file", "latentkit": "nothing lost", "cases": 1060,
+         "command": "python tests/faults.py kills", "failed": False}
+
 def parts_of(text):
     return dict(part.split("\n", 1) for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:])
 
@@ -36,16 +39,18 @@ def test_results_are_renewed(copy, tmp_path, real):
     "What was measured takes the place of what stood there; the rest stays."
     before = parts_of((copy/"RESULTS.md").read_text("utf-8"))
     leave_run(tmp_path/"sample", .3)
-    more = []
+    (tmp_path/"faults.json").write_text(json.dumps([FAULT]))
+    more = ["--faults", tmp_path/"faults.json"]
     if real:
         leave_run(tmp_path/"real", .7)
         leave_comparison(tmp_path/"real")
-        more = ["--data", "../shared/flickr8k", "--out", tmp_path/"real"]
+        more += ["--data", "../shared/flickr8k", "--out", tmp_path/"real"]
     output(sys.executable, copy/"bench"/"results.py", "--sample", tmp_path/"sample", *more)
     after = parts_of((copy/"RESULTS.md").read_text("utf-8"))
     assert list(after) == list(before) and after["Speed"] == before["Speed"]
     assert "| best | 0.300 | 0.100 to 0.900 | 0.200 | 0.300 | 0.400 | **0.301** |" in after["The built-in sample"]
-    others = set(after) - {"The built-in sample", "Speed"}
+    assert "| kills | half a file | nothing lost | 1,060 | `python tests/faults.py" in after["Faults and attacks"]
+    others = set(after) - {"The built-in sample", "Speed", "Faults and attacks"}
     changed = {name for name in others if after[name].strip() != before[name].strip()}
     assert changed == (others if real else set())
     if real:
