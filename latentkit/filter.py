@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from .data import Pairs, Split, match_names, read_list, subset, write_pairs
+from .data import Pairs, Split, match_names, read_list, save_npy, subset, write_pairs
 from .files import InputError, atomic, writable_folder
 from .device import default_device
 from .recipes import Recipe, get_recipe
@@ -324,5 +324,5 @@ def write_filtered(
     if "score" in table:
         paths["npy"] = folder/f"{name}_scores_{by}.npy"
         with atomic(paths["npy"]) as temporary:
-            np.save(temporary, table["score"].to_numpy(np.float32))
+            save_npy(temporary, table["score"].to_numpy(np.float32))
     return paths

@@ -335,7 +335,7 @@ def train_trial(
     bar,   # tqdm
 ) -> tuple: # Checkpoint or None, lines of history, why it failed or None; neither: pruned
     "Train one configuration and report its epochs."
-    from latentkit.train import fit
+    from latentkit.train import fit, whole
     optuna, lines = need_optuna(), []
     def report(line):
         lines.append(line)
@@ -345,7 +345,7 @@ def train_trial(
             raise optuna.TrialPruned
     recipe = trials.space.recipe(trials.recipe, trial.params)
     try:
-        checkpoint = fit(recipe, trials.pairs, trials.split, trials.device, progress=False, report=report)
+        checkpoint = whole(fit(recipe, trials.pairs, trials.split, trials.device, progress=False, report=report))
         return checkpoint, checkpoint.history, None
     except optuna.TrialPruned:
         return None, lines, None
@@ -419,7 +419,7 @@ def publish(trials: Trials) -> pd.DataFrame:
 def mend_best(trials: Trials, progress: bool) -> None:
     "Train the best configuration again where best_model.pth is not its checkpoint."
     from latentkit.checkpoint import Checkpoint, check_made_for
-    from latentkit.train import fit
+    from latentkit.train import fit, whole
     best, path = best_number(trials), trials.folder/"best_model.pth"
     if best is None:
         return
@@ -431,7 +431,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
     except InputError: # missing, or made from other data
         fresh = False
     if not fresh:
-        fit(recipe, trials.pairs, trials.split, trials.device, progress).save(path)
+        whole(fit(recipe, trials.pairs, trials.split, trials.device, progress)).save(path)
 
 # %% ../nbs/02a_search.ipynb #55b4c757
 def queue(trials: Trials, number: int) -> None:

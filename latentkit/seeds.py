@@ -23,7 +23,7 @@ from .files import InputError, atomic, drop_leftovers, writable_folder
 from .ensemble import Predictions, blend_predictions, check_submission
 from .filter import out_of_fold, suspicion
 from .recipes import TEAM_D, Recipe, get_recipe, with_flags
-from .train import fit
+from .train import fit_and_save, whole
 
 # %% ../nbs/02b_seeds.ipynb #51e41268
 def line_of(line: tuple, splits: dict[str, Split]) -> tuple: # a recipe or its name, key of `splits`, list of int
@@ -66,7 +66,8 @@ def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> bool:
         check_made_for(checkpoint, path, pairs, split)
     except InputError:
         return False
-    return checkpoint.recipe.but(file=None) == recipe.but(file=None)
+    same = checkpoint.recipe.but(file=None) == recipe.but(file=None)
+    return same and "interrupted" not in checkpoint.metrics
 
 # %% ../nbs/02b_seeds.ipynb #7ef07b3f
 def inventory_row(checkpoint: Checkpoint, data: str, file: str) -> dict:
@@ -132,7 +133,7 @@ def train_plan(
     for recipe, data in models:
         path = folder/f"{recipe.name}-{data}-{recipe.seed}.pth"
         if not finished(path, recipe, pairs, splits[data]):
-            fit(recipe, pairs, splits[data], device, progress).save(path)
+            whole(fit_and_save(recipe, pairs, splits[data], path, device, progress))
         rows.append(inventory_row(Checkpoint.load(path), data, path.name))
         write_inventory(folder, pd.DataFrame(rows))
     return pd.DataFrame(rows)
