@@ -302,7 +302,7 @@ def plot_diagnosis(
     for ax, by in zip(axes, kinds):
         part = table.loc[by]
         ax.axhline(np.average(part.MRR, weights=part.captions), ls="--", color=GREY)
-        errors = [part.MRR-part.low, part.high-part.MRR]
+        errors = np.maximum([part.MRR-part.low, part.high-part.MRR], 0) # a hair below 0 where all are equal
         ax.errorbar(range(len(part)), part.MRR, errors, fmt="o", color=PALETTE[0], capsize=3)
         ax.set_xticks(range(len(part)), [label.replace(" to ", "\nto ") for label in part.index], fontsize=8.5)
         ax.set(title=by, xlabel=COVARIATES[by], ylim=(0, 1.05*table.high.max()), xlim=(-.5, len(part)-.5))

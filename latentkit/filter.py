@@ -24,6 +24,7 @@ from .files import InputError, atomic, writable_folder
 from .device import default_device
 from .recipes import Recipe, get_recipe
 from .retrieval import ranks_in, similarity_blocks, unit
+from .style import read_picture
 from .train import fit, whole
 
 # %% ../nbs/00b_filter.ipynb #d1275a02
@@ -196,8 +197,8 @@ def find_pictures(
 def open_picture(path: str | Path) -> Image.Image:
     "A picture in RGB; raises `InputError` if it cannot be read."
     try:
-        return Image.open(path).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return read_picture(Path(path).parent, Path(path).name)
+    except Exception as error: # a hostile picture makes readers raise anything
         raise InputError(path, "", f"a picture that cannot be read ({error})", "a whole picture",
                          "Copy it again.") from None
 

@@ -152,7 +152,8 @@ def check_search(
                          "Ask for fewer, or widen the space.")
     recipe = apply(recipe, space.given | ({} if epochs is None else {"epochs": epochs}))
     space = replace(space, given={})
-    tried = space.recipe(recipe, {name: options[-1] for name, options in space.choices.items()})
+    last = {name: options[-1 if isinstance(options, list) else 1] for name, options in space.choices.items()}
+    tried = space.recipe(recipe, last)
     if tried.monitor != recipe.monitor:
         raise InputError("search space", "monitor", "several protocols, whose MRRs do not compare", "one, as `given`",
                          "Search under one protocol.")

@@ -26,10 +26,10 @@ from . import __version__
 from .checkpoint import Checkpoint, check_made_for, fits, is_number, made_with, read_sealed, sealed
 from .checkpoint import training_fingerprint, with_words
 from .data import Pairs, Split
-from .files import InputError, atomic, unknown_name, writable_folder
+from .files import InputError, atomic, check_options, unknown_name, writable_folder
 from .device import default_device, mixed_dtype
 from .losses import Loss, make_loss
-from .models import Translator, make_model
+from .models import Translator, check_lengths, make_model
 from .recipes import Recipe
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
 from .words import fit_words
@@ -120,8 +120,9 @@ class Batches:
         if recipe.sampler not in SAMPLERS:
             raise unknown_name(f"recipe {recipe.name}", "sampler", recipe.sampler, SAMPLERS)
         self.recipe, self.device = recipe, device
-        self.text = torch.tensor(pairs.text[rows], device=device)
-        self.image = torch.tensor(np.asarray(pairs.image), device=device)
+        check_options(f"recipe {recipe.name}, sampler_options", SAMPLERS[recipe.sampler], recipe.sampler_options)
+        self.text = check_lengths(torch.tensor(pairs.text[rows], device=device), "text")
+        self.image = check_lengths(torch.tensor(np.asarray(pairs.image), device=device), "image")
         self.image_of = torch.tensor(pairs.image_of[rows])
         self.steps = len(self.order(1)) if recipe.epochs else 0 # an epoch
 
