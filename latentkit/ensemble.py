@@ -31,7 +31,7 @@ from .files import InputError, atomic
 from .retrieval import PROTOCOLS, bootstrap_interval, candidate_table, ranks_in, similarity_table, unit
 from .train import Validation, finish_model, measure
 
-# %% ../nbs/03_ensemble.ipynb #2927ddd1
+# %% ../nbs/03_ensemble.ipynb #e6d48a58
 def check_numbers(
     path: str | Path,    # for the message
     key: str,            # "groups" or "ids"
@@ -45,7 +45,7 @@ def check_numbers(
         raise InputError(path, key, f"id {values[counts > 1][0]} more than once", "every id once", "Predict again.")
     return numbers.astype(np.int64)
 
-# %% ../nbs/03_ensemble.ipynb #cee2866a
+# %% ../nbs/03_ensemble.ipynb #14410664
 def to_float32(
     path: str | Path,    # for the message
     latents: np.ndarray, # (rows, Dy) floats
@@ -377,7 +377,7 @@ def read_row(line: bytes) -> tuple[np.int64, np.ndarray]: # id; (Dy,) float32
     if row.ndim != 1 or not np.isfinite(row).all(): raise ValueError
     return np.int64(int(found[1])), row
 
-# %% ../nbs/03_ensemble.ipynb #27854ce3
+# %% ../nbs/03_ensemble.ipynb #36d9c08d
 MOST_BYTES = 1 << 30 # of a submission
 
 def lines_of(path: str | Path) -> list[bytes]:

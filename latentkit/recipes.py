@@ -60,7 +60,7 @@ class Recipe:
 
 # %% ../nbs/01d_recipes.ipynb #01f930ed
 RANGES = { # field -> its least value, and what it must stay below
-    "lr": (0, 1e3), "min_lr": (0, 1e3), "warmup": (0, 1e6), "weight_decay": (0, 1e6), "clip": (0, 1e30), "ema": (0, 1),
+    "lr": (0, 1e38), "min_lr": (0, 1e38), "warmup": (0, 1e6), "weight_decay": (0, 1e6), "clip": (0, 1e30), "ema": (0, 1),
     "batch_size": (1, 1 << 31), "epochs": (0, 1 << 31), "patience": (1, 1 << 31), "seed": (0, 1 << 62),
 }
 CHOOSE = "mrr", "loss"
