@@ -46,8 +46,11 @@ class Row:
 
 SUBJECTS, PAST = fuzz.collect()
 
+USED: Counter = Counter() # subjects and past findings -> the rows that run them
+
 def by_fuzz(*words: str) -> Callable[[Path, int, int], Done]:
     "The subjects and the past findings with one of these words in their names."
+    USED.update(name for name in [*SUBJECTS, *PAST] if any(word in name for word in words))
     def ours(folder: Path, count: int, cases: int) -> Done:
         subjects = {name: one for name, one in SUBJECTS.items() if any(word in name for word in words)}
         past = {name: one for name, one in PAST.items() if any(word in name for word in words)}
@@ -115,6 +118,9 @@ def flips(folder: Path, count: int, cases: int) -> Done:
     assert refused == count
     return Done(count, f"{refused:,} of {count:,} refused; `auto` trains again")
 
+SOURCES = by_fuzz("while read", "under a reader")
+DISKS = by_fuzz("data: full disk")
+
 def whole_run(folder: Path) -> tuple[Path, dict[str, bytes], float, list[int]]:
     "Tiny data, the files of an unkilled run on them, its seconds and its steps."
     data, began = final.tiny_data(folder/"data"), time.perf_counter()
@@ -133,8 +139,9 @@ def full_disk(folder: Path, count: int, cases: int) -> Done:
     data, whole, _, rooms = whole_run(folder)
     for room in rooms:
         final.on_full_disk(data, folder, room, whole)
-    return Done(len(rooms), f"at each of the {len(rooms)} files of a run: called a full disk, no half file, results "
-                            "shown; with room, the same run ends with the same bytes")
+    past = DISKS(folder, 0, 0).cases
+    return Done(len(rooms) + past, f"at each of the {len(rooms)} files of a run: called a full disk, no half file, "
+                                   "results shown; with room, the same run ends with the same bytes")
 
 def closed_folder(folder: Path, count: int, cases: int) -> Done:
     "A read-only file system."
@@ -185,7 +192,7 @@ def replaced(folder: Path, count: int, cases: int) -> Done:
     wholes = [whole, final.files(folder/"second")]
     (folder/"turns").mkdir()
     ends = [final.on_replaced_source(data, other, folder/"turns", wholes, seed) for seed in range(count)]
-    past = by_fuzz("while read", "under a reader")(folder, 0, 0).cases
+    past = SOURCES(folder, 0, 0).cases
     found = "; ".join(f"{n} ends {what}" for what, n in Counter(ends).items())
     return Done(count + past, f"never a mixture: {found}; {past} past findings stay mended")
 
@@ -206,10 +213,12 @@ ROWS = {
     "a pickle among the arrays of an npz": Row(once(plain.pickle_in_npz), pickle_in_npz, 1),
     "a pickle in a checkpoint": Row(once(plain.pickle_in_checkpoint), pickle_in_checkpoint, 1),
     "bit flips in a checkpoint of 13 MB": Row(plain.flips, flips, 1000),
-    "tampered checkpoints": Row(once(plain.tampered), by_fuzz("checkpoint: checkpoint", "nan_weights"), 1),
+    "tampered checkpoints": Row(once(plain.tampered), by_fuzz(
+        "checkpoint: checkpoint", "nan_weights", "flip", "another_training", "failed_save", "something_else"), 1),
     "fuzzed npz files": Row(plain.damaged_npz, by_fuzz(
-        "npz", "zip features", "hostile headers", "hostile zips", "data: cache", "broken text", "fortran", "objects",
-        "checksum", "large ids", "label values", "no regular file"), 1000),
+        "data: train", "data: test", "npz arrays", "npz headers", "zip features", "hostile headers", "hostile zips",
+        "data: cache", "broken text", "fortran", "objects", "checksum", "large ids", "label values",
+        "no regular file"), 1000),
     "zip bombs": Row(once(plain.bomb), by_fuzz("bomb", "many members", "writes nothing", "absurd_sizes"), 1),
     "fuzzed captions and marks": Row(plain.damaged_captions, by_fuzz("caption", "marks"), 1000),
     "kills at random moments": Row(plain.kills, kills, 60),
@@ -229,8 +238,8 @@ ROWS = {
     "absurd settings": Row(once(plain.absurd_settings), by_fuzz(
         "checkpoint: recipe", "outputs: options", "absurd options", "outputs: spaces"), 1),
     "fuzzed plans, lists and journals": Row(plain.damaged_settings, by_fuzz(
-        "plans", "inventory", "suspect", "search.json", "hpsearch", "writer.json", "unfinished"), 1000),
-    "absurd command lines": Row(once(nothing_alike), by_fuzz("commands:"), 1),
+        "plans", "inventory", "suspect", "search.json", "hpsearch", "writer.json"), 1000),
+    "absurd command lines": Row(once(nothing_alike), by_fuzz("command line", "minutes"), 1),
 }
 
 def tried(name: str, row: Row, count: int | None, cases: int) -> dict[str, str | int | bool]:

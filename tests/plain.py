@@ -210,13 +210,12 @@ def kills(folder: Path, count: int) -> str:
 
 def full_disk(folder: Path) -> str:
     "A submission that does not fit."
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     try:
         pd.DataFrame({"x": range(10_000)}).to_csv(folder/"submission.csv", index=False)
     except OSError:
         pass
     left = (folder/"submission.csv").stat().st_size if (folder/"submission.csv").exists() else 0
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     return f"a raw `OSError`, and {left:,} bytes of half a submission" if left else "a raw `OSError`"
 
 def closed_folder(folder: Path) -> str:

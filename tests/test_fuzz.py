@@ -57,3 +57,8 @@ def test_harness_makes_structures_small(monkeypatch, tmp_path):
     monkeypatch.setattr(fuzz, "FINDINGS", tmp_path/"findings")
     (case, outcome), = run_batch(Structure(st.integers(), no_large_numbers), "y", 0, range(100)).findings
     assert outcome.endswith("for 1000") and [path.read_text() for path in (tmp_path/"findings").iterdir()] == ["1000"]
+
+def test_every_subject_has_its_row_in_the_table():
+    "tests/faults.py runs each subject and each past finding once."
+    import faults
+    assert {name: faults.USED[name] for name in [*SUBJECTS, *PAST] if faults.USED[name] != 1} == {}
