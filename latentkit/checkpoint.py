@@ -366,8 +366,8 @@ def read_recipe(path, facts: dict) -> Recipe: # facts: of a checkpoint of some v
 def read_seconds(path, history: list, refitted: bool) -> list | None:
     "The seconds in a checkpoint's log, or None where the log is missing or another training's."
     try:
-        log = pd.read_csv(Path(path).with_suffix(".csv"), float_precision="round_trip")
-        mrr, seconds = log["mrr"].tolist(), log["seconds"].tolist()
+        log = pd.read_csv(Path(path).with_suffix(".csv"), dtype=str) # pandas may read a float's last digit wrong
+        mrr, seconds = (list(map(float, log[key])) for key in ("mrr", "seconds"))
     except (OSError, ValueError, KeyError):
         return None
     lines = len(history)

@@ -308,5 +308,5 @@ def writer_of(folder: Path) -> str:
     try:
         facts = json.loads((folder/WRITER).read_text("utf-8"))
         return f"run {facts['pid']} on host {facts['host']} has been writing here since {facts['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another run that is writing here"

@@ -59,15 +59,15 @@ def models_of(plan: Sequence[tuple], splits: dict[str, Split], epochs: int | Non
     return models
 
 # %% ../nbs/02b_seeds.ipynb #a5b12e22
-def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> bool:
-    "Whether the file holds a checkpoint of this recipe for these data."
+def finished(path: Path, recipe: Recipe, pairs: Pairs, split: Split) -> Checkpoint | None:
+    "The checkpoint in a file; None unless it is whole, and of this recipe for these data."
     try:
         checkpoint = Checkpoint.load(path)
         check_made_for(checkpoint, path, pairs, split)
     except InputError:
-        return False
+        return None
     same = checkpoint.recipe.but(file=None) == recipe.but(file=None)
-    return same and "interrupted" not in checkpoint.metrics
+    return checkpoint if same and "interrupted" not in checkpoint.metrics else None
 
 # %% ../nbs/02b_seeds.ipynb #7ef07b3f
 def inventory_row(checkpoint: Checkpoint, data: str, file: str) -> dict:
@@ -132,9 +132,10 @@ def train_plan(
     drop_leftovers(folder)
     for recipe, data in models:
         path = folder/f"{recipe.name}-{data}-{recipe.seed}.pth"
-        if not finished(path, recipe, pairs, splits[data]):
-            whole(fit_and_save(recipe, pairs, splits[data], path, device, progress))
-        rows.append(inventory_row(Checkpoint.load(path), data, path.name))
+        checkpoint = finished(path, recipe, pairs, splits[data])
+        if checkpoint is None:
+            checkpoint = whole(fit_and_save(recipe, pairs, splits[data], path, device, progress))
+        rows.append(inventory_row(checkpoint, data, path.name))
         write_inventory(folder, pd.DataFrame(rows))
     return pd.DataFrame(rows)
 

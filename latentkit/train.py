@@ -526,7 +526,8 @@ def fit_judged(
                     kept.save(training=dict(state=save_state(state), history=history.lines, best=best, seconds=seconds))
         except KeyboardInterrupt:
             cut = {"interrupted": True}
-            print(f"{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
+    if cut:
+        print(f"{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
     weights, metrics = finish(state, batches, best["state"]), measure(state.model, pairs, split)
     return {"state": weights, "metrics": {"best_epoch": best["epoch"], **metrics, **cut_short(history, limit), **cut},
             "history": history.lines, "seconds": seconds[:len(history.lines)]}
@@ -576,8 +577,9 @@ def refit(
                     kept.save(judged=judged, refit=save_state(state))
         except KeyboardInterrupt:
             judged["metrics"]["interrupted"] = True
-            print(f"{recipe.name}: the training on all images was ended by Ctrl-C; the first one is kept.")
-            return None
+    if "interrupted" in judged["metrics"]:
+        print(f"{recipe.name}: the training on all images was ended by Ctrl-C; the first one is kept.")
+        return None
     judged["seconds"] = [*judged["seconds"], judged["seconds"][-1] + time.perf_counter() - began]
     return {"state": finish(state, batches, snapshot(state.judged)), "words": words}
 
@@ -587,7 +589,7 @@ def whole(
 ) -> Checkpoint:
     "The same checkpoint; raises `KeyboardInterrupt` where Ctrl-C has cut its training short."
     if "interrupted" in checkpoint.metrics:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(f"{checkpoint.recipe.name} was cut short.")
     return checkpoint
 
 # %% ../nbs/02_train.ipynb #49a522c4
