@@ -139,7 +139,7 @@ def readme_table(sample: pd.DataFrame, real: pd.DataFrame, name: str) -> str:
     "At most eight rows, of unseen captions."
     rows = [{
         "model or blend": model, f"MRR, {name}": digits(real.loc[model], "unseen MRR"),
-        "95 %": interval(real.loc[model], "unseen "), "seconds": f"{real.loc[model, 'seconds trained']:.0f}",
+        "95 %": interval(real.loc[model], "unseen "),
         "MRR, sample": digits(sample.loc[model], "unseen MRR"), "95 %, sample": interval(sample.loc[model], "unseen "),
     } for model in IN_README if model in real.index and model in sample.index]
     return f"{MARK}\n\n{markdown(in_bold(in_bold(rows, f'MRR, {name}'), 'MRR, sample'))}"
