@@ -12,7 +12,7 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'seeds', 'inspect', 'Parser', 'make_parser', 'parse', 'told', 'main']
 
 # %% ../nbs/05a_commands.ipynb #a8e63e37
-import argparse, csv, json, math, os, re, shutil, signal, socket, sys, warnings
+import argparse, csv, json, math, os, re, shutil, signal, socket, sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -340,12 +340,7 @@ def only_writer(
     out: Path, # the output folder
 ) -> Iterator[None]:
     "Hold the output folder, cleared of what dead processes have left; raises `InputError` if another writes there."
-    try:
-        lock = FolderLock(out)
-    except NotImplementedError:
-        warnings.warn(f"No lock can be had on {out}: make sure that only one run at a time writes there.")
-        lock = suppress()
-    with lock:
+    with FolderLock(out):
         end_orphans(out.resolve())
         for part in PARTS:
             drop_leftovers(out/part)

@@ -9,7 +9,7 @@ __all__ = ['LIMITS', 'PLAIN', 'FULL', 'HOST', 'MARK', 'HELD', 'WRITER', 'InputEr
            'take_lock', 'writer_of']
 
 # %% ../nbs/00g_files.ipynb #2a38b0da
-import errno, inspect, json, os, re, shutil, socket, tempfile, time, uuid
+import errno, inspect, json, os, re, shutil, socket, tempfile, time, uuid, warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -297,6 +297,8 @@ def take_lock(folder: Path) -> FileLock:
     except Timeout:
         raise InputError(folder, "", writer_of(folder), "one writer at a time",
                          "Wait until it ends, or choose another output folder.") from None
+    except NotImplementedError: # an old filelock, on a file system without locks
+        warnings.warn(f"{folder} cannot be locked: make sure that only one run at a time writes there.", stacklevel=2)
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     with atomic(folder/WRITER) as temporary:
         temporary.write_text(json.dumps(facts), "utf-8")
