@@ -17,7 +17,7 @@ __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADE
            'look_in', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
-import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, time, warnings, weakref, zipfile, zlib
+import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, warnings, weakref, zipfile, zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -30,7 +30,7 @@ from typing import IO
 import numpy as np
 from numpy.lib import format as npy
 
-from .files import FULL, HOST, FullDiskError, InputError, alive, atomic, atomic_folder
+from .files import FULL, FullDiskError, InputError, abandoned, atomic, atomic_folder
 from .files import drop_leftovers, made_for, temporary_name, writable_folder
 
 # %% ../nbs/00_data.ipynb #bfddd823
@@ -820,7 +820,7 @@ READERS = 30*86_400 # seconds after which the mark of another machine's reader d
 
 def mark_reader(folder: Path) -> Path | None: # None where the cache cannot be written
     "Say that this process reads a folder of the cache; raises `FileNotFoundError` if it is not there."
-    mark = folder/temporary_name().replace("writing", "reader")
+    mark = folder/temporary_name(doing="reader")
     in_use(folder) # takes old marks away
     try:
         mark.touch()
@@ -844,14 +844,11 @@ def in_use(folder: Path) -> bool:
     "Does a living process read this folder of the cache? The marks of dead ones are taken away."
     readers = 0
     for mark in list(folder.glob(".reader-*")):
-        found = re.fullmatch(r"\.reader-(\d+)-(.+)-[0-9a-f]{8}", mark.name)
         with suppress(OSError):
-            since = mark.stat().st_mtime
-            here = found and found[2] == HOST
-            if alive(int(found[1]), since) if found and here else time.time() - since < READERS:
-                readers += 1
-            else:
+            if abandoned(mark, READERS):
                 mark.unlink()
+            else:
+                readers += 1
     return readers > 0
 
 # %% ../nbs/00_data.ipynb #ddda370f

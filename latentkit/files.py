@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['LIMITS', 'PLAIN', 'FULL', 'HOST', 'MARK', 'HELD', 'WRITER', 'InputError', 'closest', 'unknown_name', 'options_of',
            'fits', 'check_options', 'FullDiskError', 'room_for', 'writable_folder', 'temporary_name', 'atomic',
-           'made_for', 'atomic_folder', 'rename_unless_there', 'alive', 'left_over', 'drop_leftovers', 'FolderLock',
-           'take_lock', 'writer_of']
+           'made_for', 'atomic_folder', 'rename_unless_there', 'alive', 'owner_of', 'abandoned', 'drop_leftovers',
+           'FolderLock', 'take_lock', 'writer_of']
 
 # %% ../nbs/00g_files.ipynb #2a38b0da
 import errno, inspect, json, os, re, shutil, socket, tempfile, time, uuid, warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from numbers import Integral, Real
 from pathlib import Path
@@ -159,9 +159,9 @@ def writable_folder(
 # %% ../nbs/00g_files.ipynb #b5937eb1
 HOST = re.sub(r"[^\w.]", "_", socket.gethostname())
 
-def temporary_name(suffix: str = "") -> str: # such as ".writing-4711-myhost-1f2e3d4c.csv"
-    "A name for what is not finished; it says which process is writing."
-    return f".writing-{os.getpid()}-{HOST}-{uuid.uuid4().hex[:8]}{suffix}"
+def temporary_name(suffix: str = "", doing: str = "writing") -> str: # such as ".writing-4711-myhost-1f2e3d4c.csv"
+    "A name for what is not finished; it says which process is at work."
+    return f".{doing}-{os.getpid()}-{HOST}-{uuid.uuid4().hex[:8]}{suffix}"
 
 # %% ../nbs/00g_files.ipynb #60a4b074
 @contextmanager
@@ -234,29 +234,33 @@ def alive(
         return True
 
 # %% ../nbs/00g_files.ipynb #570aa18f
-def left_over(path: Path) -> bool:
-    "Is this a temporary file or folder whose writer is gone?"
-    found = re.fullmatch(r"\.writing-(\d+)-(.+)-[0-9a-f]{8}(\.\w+)?", path.name)
-    if not found or path.is_dir() and made_for(path) is None:
-        return False
-    try:
-        changed = path.stat().st_mtime
-    except OSError: # just renamed or deleted
-        return False
-    if found[2] == HOST:
-        return not alive(int(found[1]), changed)
-    return time.time() - changed > 86_400
+def owner_of(path: Path) -> tuple[int, str] | None: # process, machine; None for another kind of name
+    "Whose a file is that `temporary_name` named."
+    found = re.fullmatch(r"\.(?:writing|reader)-(\d+)-(.+)-[0-9a-f]{8}(?:\.\w+)?", path.name)
+    return (int(found[1]), found[2]) if found else None
+
+def abandoned(
+    path: Path,
+    patience: float, # seconds for which another machine's file counts as in use
+) -> bool:
+    "Is the process gone that left this file? Raises `OSError` where the file itself is gone."
+    owner, changed = owner_of(path), path.stat().st_mtime
+    if owner and owner[1] == HOST:
+        return not alive(owner[0], changed)
+    return time.time() - changed > patience
 
 # %% ../nbs/00g_files.ipynb #658a2a3c
 def drop_leftovers(
     folder: str | Path,
 ) -> None:
     "Delete the temporary files that dead processes have left right in a folder."
-    for path in [path for path in Path(folder).glob(".writing-*") if left_over(path)]:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+    for path in list(Path(folder).glob(".writing-*")):
+        with suppress(OSError): # just renamed or deleted
+            if owner_of(path) and abandoned(path, 86_400):
+                if not path.is_dir():
+                    path.unlink()
+                elif made_for(path):
+                    shutil.rmtree(path, ignore_errors=True)
 
 # %% ../nbs/00g_files.ipynb #20edcf65
 HELD: dict[Path, list] = {} # folder -> its lock and how often this process has taken it
