@@ -10,11 +10,11 @@ __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADE
            'read_label', 'write_header', 'check_finite', 'check_rows', 'float_blocks', 'copy_latents', 'repeated_rows',
            'odd_rows', 'caption_header', 'caption_fields', 'read_captions', 'base_name', 'rows_by', 'match_names',
            'image_of_from_captions', 'cache_folder', 'check_shape', 'check_headers', 'read_metadata', 'check_room',
-           'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack', 'image_of_from_key', 'find_image_of',
-           'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use', 'discard', 'drop_stale', 'make_copy',
-           'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz', 'write_pairs', 'read_floats',
-           'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image', 'Source', 'nearest_files',
-           'look_in', 'find_data']
+           'check_numbers', 'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack', 'image_of_from_key',
+           'find_image_of', 'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use', 'discard', 'drop_stale',
+           'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz', 'write_pairs',
+           'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image', 'Source',
+           'nearest_files', 'look_in', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
 import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, warnings, weakref, zipfile, zlib
@@ -702,16 +702,24 @@ def check_room(folder: Path, archive: zipfile.ZipFile, sizes: dict[str, int]) ->
         raise FullDiskError(folder.parent, OSError(FULL[0], missing))
 
 # %% ../nbs/00_data.ipynb #81ab3d39
+def check_numbers(
+    path: str | Path,    # for the message
+    key: str,            # of the numbers
+    numbers: np.ndarray, # (N,) int or unsigned int
+    once: bool = True,   # may no number stand twice?
+) -> np.ndarray: # (N,) int64
+    "The numbers; raises `InputError` for one that int64 does not hold, and for one that stands twice."
+    if numbers.max(initial=0) > np.iinfo(np.int64).max:
+        raise InputError(path, key, f"id {numbers.max()}", "ids below 2^63", "Number the captions anew.")
+    values, counts = np.unique(numbers, return_counts=True)
+    if once and (twice := values[counts > 1]).size:
+        raise InputError(path, key, f"id {twice[0]} more than once ({len(twice)} such ids)", "every id once",
+                         "Number the captions anew.")
+    return numbers.astype(np.int64)
+
 def read_ids(path: str | Path, archive: zipfile.ZipFile) -> np.ndarray: # (N,) int64
     "The captions' ids; raises `InputError` if one is too large or appears twice."
-    ids = read_array(path, archive, "captions/ids", "iu")
-    if ids.max() > np.iinfo(np.int64).max:
-        raise InputError(path, "captions/ids", f"id {ids.max()}", "ids below 2^63", "Renumber the captions.")
-    values, counts = np.unique(ids, return_counts=True)
-    if (twice := values[counts > 1]).size:
-        raise InputError(path, "captions/ids", f"id {twice[0]} more than once ({len(twice)} such ids)", "every id once",
-                         "Renumber the captions.")
-    return ids.astype(np.int64)
+    return check_numbers(path, "captions/ids", read_array(path, archive, "captions/ids", "iu"))
 
 # %% ../nbs/00_data.ipynb #f8ee0b62
 def unpack_small(path: str | Path, archive: zipfile.ZipFile, folder: Path) -> None:
