@@ -6,8 +6,8 @@
 __all__ = ['SEAL', 'RETRAIN_IT', 'FACTS', 'RETIRED', 'predict', 'with_words', 'Checkpoint', 'build', 'plain_weights', 'made_with',
            'fresh', 'sealed', 'why_unsealed', 'why_unlike_torch', 'read_sealed', 'save_checkpoint', 'is_number',
            'is_dims', 'is_history', 'is_metrics', 'is_tensor', 'is_words', 'is_state', 'is_final', 'is_plain',
-           'is_recipe', 'is_text', 'fits', 'read_facts', 'model_shapes', 'shapes_of', 'check_model', 'load_checkpoint',
-           'read_recipe', 'read_seconds', 'training_fingerprint', 'check_made_for']
+           'is_recipe', 'is_text', 'is_fact', 'read_facts', 'model_shapes', 'shapes_of', 'check_model',
+           'load_checkpoint', 'read_recipe', 'read_seconds', 'training_fingerprint', 'check_made_for']
 
 # %% ../nbs/01e_checkpoint.ipynb #cbe7bab2
 import hashlib, io, math, platform, sys, zipfile, zlib
@@ -277,7 +277,7 @@ FACTS = { # key -> its check, and what is expected
     "final": (is_final, "state and words, or None"), "made_with": (is_text, "text, or None"),
 }
 
-def fits(key: str, value) -> bool:
+def is_fact(key: str, value) -> bool:
     "Does a value pass its check? One that makes the check fail does not."
     try:
         return FACTS[key][0](value)
@@ -294,7 +294,7 @@ def read_facts(
         found = [key for key in facts if isinstance(key, str)][:8] if isinstance(facts, dict) else type(facts).__name__
         raise InputError(path, "", f"keys {found}", f"keys {', '.join(FACTS)}", RETRAIN_IT)
     for key, value in facts.items():
-        if not fits(key, value):
+        if not is_fact(key, value):
             found = f"something else ({type(value).__name__})"
             raise InputError(path, key, found, FACTS[key][1], RETRAIN_IT)
     return facts

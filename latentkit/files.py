@@ -66,7 +66,8 @@ LIMITS = { # option -> its lowest value, and the value that it stays below
     **dict.fromkeys(["alpha", "eps", "ridge_x", "ridge_y", "power", "warmup", "positives", "share"], (0, 1e9))}
 PLAIN: dict[type, tuple[str, Any]] = { # kind -> in words, and the types that count as it
     bool: ("True or False", bool), int: ("a whole number", Integral), float: ("a number", Real), str: ("text", str),
-    dict: ("a dict", dict), tuple: ("numbers in brackets", (tuple, list)), type(None): ("None", type(None))}
+    dict: ("a dict with names as keys", dict),
+    tuple: ("numbers in brackets", (tuple, list)), type(None): ("None", type(None))}
 
 def options_of(
     function: Callable, # or a class; one that takes `**options` has those of its parent as well

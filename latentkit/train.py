@@ -23,7 +23,7 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .checkpoint import Checkpoint, check_made_for, fits, is_number, made_with, read_sealed, sealed
+from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_with, read_sealed, sealed
 from .checkpoint import training_fingerprint, with_words
 from .data import Pairs, Split
 from .files import InputError, atomic, check_options, unknown_name, writable_folder
@@ -439,9 +439,9 @@ def is_unfinished(parts: dict) -> bool:
     training, judged = parts.get("training"), parts.get("judged")
     if training:
         best, seconds = training["best"], training["seconds"]
-        return fits("history", training["history"]) and fits("state", best["state"]) and (
+        return is_fact("history", training["history"]) and is_fact("state", best["state"]) and (
             0 <= best["epoch"] < len(training["history"]) == len(seconds)) and all(map(is_number, seconds))
-    return all(fits(key, judged[key]) for key in ("state", "metrics", "history")) and bool(parts["refit"])
+    return all(is_fact(key, judged[key]) for key in ("state", "metrics", "history")) and bool(parts["refit"])
 
 # %% ../nbs/02_train.ipynb #7882ce3f
 def snapshot(model: Translator) -> dict: # name -> tensor
