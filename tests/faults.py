@@ -121,22 +121,16 @@ def flips(folder: Path, count: int, cases: int) -> Done:
 SOURCES = by_fuzz("while read", "under a reader")
 DISKS = by_fuzz("data: full disk")
 
-def whole_run(folder: Path) -> tuple[Path, dict[str, bytes], float, list[int]]:
-    "Tiny data, the files of an unkilled run on them, its seconds and its steps."
-    data, began = final.tiny_data(folder/"data"), time.perf_counter()
-    final.finished(final.flags(data, folder/"out"), folder/"log")
-    return data, final.files(folder/"out"), time.perf_counter() - began, final.steps(folder/"out")
-
 def kills(folder: Path, count: int, cases: int) -> Done:
     "The final notebook."
-    data, whole, seconds, _ = whole_run(folder)
+    data, whole, seconds, _ = final.whole_run(folder)
     done = final.killed_often(data, folder, whole, seconds, count, seed=13)
     return Done(done, f"after {done} kills of the final notebook: no half file, nothing left over, "
                       "checkpoints and submissions byte for byte those of an unkilled run")
 
 def full_disk(folder: Path, count: int, cases: int) -> Done:
     "At each file that a run writes."
-    data, whole, _, rooms = whole_run(folder)
+    data, whole, _, rooms = final.whole_run(folder)
     for room in rooms:
         final.on_full_disk(data, folder, room, whole)
     past = DISKS(folder, 0, 0).cases
@@ -145,7 +139,7 @@ def full_disk(folder: Path, count: int, cases: int) -> Done:
 
 def closed_folder(folder: Path, count: int, cases: int) -> Done:
     "A read-only file system."
-    data, whole, _, _ = whole_run(folder)
+    data, whole, _, _ = final.whole_run(folder)
     with final.small_disk(folder/"disk", 64 << 20) as disk:
         final.finished(final.flags(data, disk/"out"), folder/"log")
         before = final.files(disk/"out")
@@ -185,7 +179,7 @@ def two_writers(folder: Path, count: int, cases: int) -> Done:
 
 def replaced(folder: Path, count: int, cases: int) -> Done:
     "A run whose train.npz is replaced again and again."
-    data, whole, _, _ = whole_run(folder)
+    data, whole, _, _ = final.whole_run(folder)
     other = final.tiny_data(folder/"other", seed=1)
     (other/"test.clean.npz").write_bytes((data/"test.clean.npz").read_bytes())
     final.finished(final.flags(other, folder/"second"), folder/"log")

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
@@ -170,6 +171,19 @@ def steps(out: Path) -> list[int]: # of a run that ended well
                    key=lambda path: path.stat().st_mtime_ns)
     pages = [-(-path.stat().st_size//4096) for path in found]
     return [4096*(1 + sum(pages[:n]) + pages[n]//2) for n in range(len(pages))] # 1: who is writing
+
+class Whole(NamedTuple):
+    "A run that nothing disturbed."
+    data: Path              # tiny data
+    files: dict[str, bytes] # all that it wrote
+    seconds: float
+    steps: list[int]        # room for each file, see `steps`
+
+def whole_run(folder: Path) -> Whole:
+    "Such a run, below a folder."
+    data, began = tiny_data(folder/"data"), time.perf_counter()
+    finished(flags(data, folder/"out"), folder/"log")
+    return Whole(data, files(folder/"out"), time.perf_counter() - began, steps(folder/"out"))
 
 def on_full_disk(data: Path, folder: Path, room: int, whole: dict[str, bytes]) -> str: # what it said
     "A run on a disk that fills, then again with room: it says so, leaves nothing half, and loses nothing."

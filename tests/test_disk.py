@@ -7,25 +7,14 @@ import resource
 import shutil
 
 import pytest
-from final import (Run, differing, files, finished, flags, on_full_disk, on_replaced_source, small_disk, steps,
+from final import (Run, differing, files, finished, flags, on_full_disk, on_replaced_source, small_disk,
                    tiny_data, with_small_files)
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    "The files of a run with room, and the room that each of its steps takes."
-    folder = tmp_path_factory.mktemp("whole")
-    finished(flags(data, folder/"out"), folder/"log")
-    return files(folder/"out"), steps(folder/"out")
 
 @pytest.mark.parametrize("part", [0, .2, .6], ids=["first checkpoint", "second checkpoint", "submissions"])
 def test_full_disk_is_called_that(data, whole, part, tmp_path):
     "Results are shown if there are any, and the same run goes on when there is room."
     try:
-        said = on_full_disk(data, tmp_path, whole[1][int(part*len(whole[1]))], whole[0])
+        said = on_full_disk(data, tmp_path, whole.steps[int(part*len(whole.steps))], whole.files)
     except PermissionError as error:
         pytest.skip(str(error))
     assert part < .5 or "unseen MRR" in said
@@ -35,7 +24,7 @@ def test_files_that_may_not_grow(data, whole, tmp_path):
     if not hasattr(resource, "RLIMIT_FSIZE"):
         pytest.skip("this system has no such limit")
     finished(flags(data, tmp_path/"cached"), tmp_path/"log") # the copy of the data is in the cache now
-    said = with_small_files(data, tmp_path, 100_000, whole[0])
+    said = with_small_files(data, tmp_path, 100_000, whole.files)
     assert "unseen MRR" in said
 
 def test_read_only_output_is_refused(data, tmp_path):
@@ -56,7 +45,7 @@ def test_source_that_is_replaced_is_never_mixed(data, whole, tmp_path):
     other = tiny_data(tmp_path/"other", seed=1)
     shutil.copy(data/"test.clean.npz", other)
     finished(flags(other, tmp_path/"out"), tmp_path/"log")
-    wholes = [whole[0], files(tmp_path/"out")]
+    wholes = [whole.files, files(tmp_path/"out")]
     assert differing(*wholes)
     (tmp_path/"turns").mkdir()
     for seed in range(2):

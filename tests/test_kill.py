@@ -8,30 +8,18 @@ import subprocess
 import sys
 import time
 
-import pytest
-from final import differing, files, finished, flags, halves, killed_often, tiny_data
+from final import differing, files, finished, flags, halves, killed_often
 from project import ROOT
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return tiny_data(tmp_path_factory.mktemp("data"))
-
-@pytest.fixture(scope="module")
-def whole(data, tmp_path_factory):
-    "The files of an unkilled run, and its seconds."
-    folder, began = tmp_path_factory.mktemp("whole"), time.perf_counter()
-    finished(flags(data, folder/"out"), folder/"log")
-    return files(folder/"out"), time.perf_counter() - began
 
 def test_nothing_is_lost_by_kills(data, whole, tmp_path):
     "Also: no half file under a final name, and nothing left over at the end."
-    assert killed_often(data, tmp_path, *whole, kills=3, seed=13) >= 3
+    assert killed_often(data, tmp_path, whole.files, whole.seconds, kills=3, seed=13) >= 3
 
 def test_same_bytes_without_kills(data, whole, tmp_path):
     "A second run into the same folder loads, and changes nothing."
     for _ in range(2):
         finished(flags(data, tmp_path/"out"), tmp_path/"log")
-        assert differing(files(tmp_path/"out"), whole[0]) == []
+        assert differing(files(tmp_path/"out"), whole.files) == []
 
 def command(data, out) -> subprocess.Popen:
     "`latentkit run` in a session of its own."
@@ -56,12 +44,12 @@ def test_killed_command_is_taken_over_at_once(data, whole, tmp_path):
     assert said.count("\n") == 1
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
-    assert not halves(files(out), whole[0])
+    assert not halves(files(out), whole.files)
     third = command(data, out)
     said = third.communicate()[1]
     assert third.returncode == 0, said
     found = {name: data for name, data in files(out).items() if "/final." not in name}
-    assert differing(found, whole[0]) == []
+    assert differing(found, whole.files) == []
 
 def interrupted(data, out, seconds: float) -> tuple[int, str, str]: # exit code, output, errors
     "A long run that gets one Ctrl-C so many seconds after it began to load or train."
