@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADERS', 'ARRAYS', 'OPTIONAL', 'TEST_ARRAYS', 'FACTS',
-           'READERS', 'Pairs', 'checksum', 'Queries', 'subset', 'SourceFile', 'read_list', 'member_fault',
+           'ENCODERS', 'READERS', 'Pairs', 'checksum', 'Queries', 'subset', 'SourceFile', 'read_list', 'member_fault',
            'check_directory', 'SourceChanged', 'open_npz', 'damaged', 'read_exactly', 'read_header', 'plain_dtype',
            'load_npy', 'save_npy', 'open_member', 'check_kind', 'read_array', 'check_text', 'block_ones', 'find_ones',
            'read_label', 'write_header', 'check_finite', 'check_rows', 'float_blocks', 'copy_latents', 'repeated_rows',
            'odd_rows', 'caption_header', 'caption_fields', 'read_captions', 'base_name', 'rows_by', 'match_names',
-           'image_of_from_captions', 'cache_folder', 'check_shape', 'check_headers', 'read_metadata', 'check_room',
-           'check_numbers', 'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack', 'image_of_from_key',
-           'find_image_of', 'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use', 'discard', 'drop_stale',
-           'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz', 'write_pairs',
-           'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image', 'Source',
-           'nearest_files', 'look_in', 'find_data']
+           'image_of_from_captions', 'cache_folder', 'check_shape', 'check_headers', 'read_encoders', 'read_metadata',
+           'check_room', 'check_numbers', 'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack',
+           'image_of_from_key', 'find_image_of', 'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use',
+           'discard', 'drop_stale', 'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz',
+           'write_pairs', 'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image',
+           'Source', 'nearest_files', 'look_in', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
 import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, warnings, weakref, zipfile, zlib
@@ -43,7 +43,12 @@ class Pairs:
     ids: np.ndarray       # (N,) int64, caption ids
     captions: np.ndarray  # (N,) str, the captions
     names: np.ndarray     # (M,) str, the images' file names
-    crc: tuple[int, int] | None = field(default=None, repr=False) # checksums of `text` and `image`, if known already
+    crc: tuple[int, int] | None = None      # checksums of `text` and `image`, if known already
+    views: dict[str, np.ndarray] = field(default_factory=dict) # (N, k) float32 by name; rows of NaN: it lacks the view
+    variants: np.ndarray | None = None      # (V, M, Dy) float16, more latents of each image, to learn from
+    teacher: tuple[np.ndarray, np.ndarray] | None = None # (N, k), (M, k): CLIP's latents of captions and images
+    encoders: dict[str, str] = field(default_factory=dict) # "text" and "image": what encoded them, where it is known
+    base: str | None = None                 # where extra pairs stand behind them: the fingerprint without those
 
     @property
     def dims(self) -> tuple[int, int]: # (Dx, Dy)
@@ -81,6 +86,7 @@ class Queries:
     ids: np.ndarray       # (Q,) int64, in the order that a submission must keep
     captions: np.ndarray  # (Q,) str
     path: str = "queries" # the file, for messages
+    views: dict[str, np.ndarray] = field(default_factory=dict) # (Q, k) float32 by name; rows of NaN: it lacks the view
 
     def __repr__(self):
         return f"Queries({len(self.text):,} captions x {self.text.shape[1]}-d text)"
@@ -97,7 +103,9 @@ def subset(
                          f"bool of shape {shape}, at least one kept", "Give one True or False a caption.")
     images, image_of = np.unique(pairs.image_of[keep], return_inverse=True)
     return Pairs(pairs.text[keep], pairs.image[images], image_of, pairs.ids[keep], pairs.captions[keep],
-                 pairs.names[images])
+                 pairs.names[images], views={name: view[keep] for name, view in pairs.views.items()},
+                 variants=None if pairs.variants is None else pairs.variants[:, images],
+                 teacher=pairs.teacher and (pairs.teacher[0][keep], pairs.teacher[1][images]), encoders=pairs.encoders)
 
 # %% ../nbs/00_data.ipynb #a9b1c04b
 LIMITS = {
@@ -674,6 +682,19 @@ def check_headers(
     return sizes
 
 # %% ../nbs/00_data.ipynb #dc7150ba
+ENCODERS = {"text": "metadata/text_encoder", "image": "metadata/image_encoder"} # what encoded each side, as JSON
+
+def read_encoders(path: str | Path, archive: zipfile.ZipFile) -> dict[str, str]:
+    "What encoded text and images, where a file says so; raises `InputError` for anything but one text."
+    said = {}
+    for side, key in ENCODERS.items():
+        if key+".npy" in archive.NameToInfo:
+            with open_member(path, archive, key) as (_, shape, _, _):
+                check_shape(path, key, shape, ["1"], {"1": 1})
+            said[side] = str(read_array(path, archive, key, "U")[0])
+    return said
+
+# %% ../nbs/00_data.ipynb #cd6b9361
 def read_metadata(
     path: str | Path, archive: zipfile.ZipFile, sizes: dict[str, int] # as `check_headers` gives them
 ) -> dict[str, list[int]]: # such as {"num_captions": [125000]}
@@ -755,7 +776,7 @@ def unpack(
 
     with open_npz(path) as archive:
         sizes = check_headers(path, archive, ARRAYS)
-        said = read_metadata(path, archive, sizes)
+        said, encoders = read_metadata(path, archive, sizes), read_encoders(path, archive)
         check_room(folder, archive, sizes)
         with ThreadPoolExecutor(2) as threads:
             labelled = threads.submit(label)
@@ -768,7 +789,8 @@ def unpack(
     odd = odd_rows("captions/embeddings", load_npy(folder/"text.npy"), rows[0], load_npy(folder/"captions.npy"))
     odd += odd_rows("images/embeddings", load_npy(folder/"image.npy"), rows[1])
     source = str(Path(path).resolve())
-    write_facts(folder, {"source": source, "name": name, "crc": crc, "metadata": said, "odd": odd})
+    facts = {"source": source, "name": name, "crc": crc, "metadata": said, "encoders": encoders, "odd": odd}
+    write_facts(folder, facts)
     return name
 
 # %% ../nbs/00_data.ipynb #5315abab
@@ -810,7 +832,7 @@ def name_of(path: str | Path, archive: zipfile.ZipFile) -> str:
     stat = os.fstat(archive.fp.fileno()) # type: ignore[union-attr]
     members = sorted((i.filename, i.file_size, i.CRC) for i in archive.infolist())
     place = hashlib.sha256(str(Path(path).resolve()).encode()).hexdigest()[:8]
-    content = hashlib.sha256(repr((2, stat.st_size, stat.st_mtime_ns, members)).encode()).hexdigest()[:16]
+    content = hashlib.sha256(repr((3, stat.st_size, stat.st_mtime_ns, members)).encode()).hexdigest()[:16]
     return f"{Path(path).stem}-{place}-{content}"
 
 # %% ../nbs/00_data.ipynb #087fc611
@@ -940,7 +962,7 @@ def read_pairs(
         warnings.warn(f"{path}, {line}", stacklevel=2)
     image_of = find_image_of(path, arrays, facts["metadata"], captions)
     return Pairs(arrays["text"], arrays["image"], image_of, arrays["ids"], arrays["captions"], arrays["names"],
-                 tuple(facts["crc"]))
+                 tuple(facts["crc"]), encoders=facts["encoders"])
 
 # %% ../nbs/00_data.ipynb #633ea352
 def member_info(key: str, compress: int) -> zipfile.ZipInfo:
@@ -977,6 +999,7 @@ def write_pairs(
     "Write `pairs` in the competition's format."
     n, m = len(pairs.text), len(pairs.image)
     facts = {f"metadata/{key}": np.array([value]) for key, value in zip(FACTS, (n, m, *pairs.dims))}
+    facts |= {ENCODERS[side]: np.array([said]) for side, said in pairs.encoders.items()}
     label = (pairs.image_of[start:start+4096, None] == np.arange(m) for start in range(0, n, 4096))
     write_npz(path, facts | {
         "captions/ids": pairs.ids, "captions/text": pairs.captions, "captions/embeddings": pairs.text,
@@ -1028,9 +1051,11 @@ class Split:
     train: np.ndarray # (n,) int64
     val: np.ndarray   # (n,) int64, for early stopping, blends and other choices
     test: np.ndarray  # (n,) int64, only for the final report
+    extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64)) # (n,) int64, only to learn from
 
     def __repr__(self):
-        return f"Split({len(self.train):,} train, {len(self.val):,} val, {len(self.test):,} test captions)"
+        more = f", {len(self.extra):,} extra" if len(self.extra) else ""
+        return f"Split({len(self.train):,} train{more}, {len(self.val):,} val, {len(self.test):,} test captions)"
 
 # %% ../nbs/00_data.ipynb #62ab1253
 def cut_by_image(rows: np.ndarray, image_of: np.ndarray, part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -1065,6 +1090,7 @@ class Source:
     test: Path            # test.clean.npz
     captions: Path | None # captions.txt of the training set
     images: Path | None   # the folder of training images
+    variants: Path | None = None # variants.npz, more latents of the training images
 
 # %% ../nbs/00_data.ipynb #6320cd16
 def nearest_files(folder: Path, wanted: set[str], levels: int = 4) -> dict[str, Path]:
@@ -1094,7 +1120,8 @@ def look_in(
     near = [train.parent, *[p for p in train.parents if folder in (p, *p.parents)]]
     captions = next((p/"captions.txt" for p in near if (p/"captions.txt").is_file()), None)
     images = next((p/"Images" for p in near if (p/"Images").is_dir()), None)
-    return Source(origin, train, found["test.clean.npz"], captions, images)
+    variants = train.with_name("variants.npz")
+    return Source(origin, train, found["test.clean.npz"], captions, images, variants if variants.is_file() else None)
 
 # %% ../nbs/00_data.ipynb #2529c457
 def find_data(

@@ -25,9 +25,10 @@ try:
 except ImportError: # a Kaggle image may lack it; json writes the same numbers, slower
     orjson = None
 
-from .checkpoint import Checkpoint, with_words
+from .checkpoint import Checkpoint
 from .data import Pairs, Queries, Split, check_finite, check_numbers, open_npz, read_array, write_npz
 from .files import InputError, atomic
+from .views import with_views
 from .retrieval import PROTOCOLS, bootstrap_interval, candidate_table, ranks_in, similarity_table, unit
 from .train import Validation, finish_model, measure
 
@@ -293,7 +294,7 @@ def gap_weights(
 def check_alike(checkpoints: Sequence[Checkpoint]) -> None:
     "Raise `InputError` unless the checkpoints share one architecture and were trained on the same data."
     def structure(checkpoint):
-        shared = {key: getattr(checkpoint.recipe, key) for key in ("model", "model_options", "track")}
+        shared = {key: getattr(checkpoint.recipe, key) for key in ("model", "model_options", "views")}
         return shared | {"dims": checkpoint.dims, "fingerprint": checkpoint.fingerprint}
     if not checkpoints:
         raise InputError("soup", "checkpoints", "none", "at least one", "Give some.")
@@ -321,8 +322,8 @@ def soup(
     check_alike(checkpoints)
     first, state = checkpoints[0], mean_state([checkpoint.state for checkpoint in checkpoints])
     recipe = first.recipe.but(name="soup", file=None)
-    result = Checkpoint(recipe, first.dims, state, first.fingerprint, {}, [], words=first.words)
-    model, seen = result.translator(), with_words(pairs, first.words)
+    result = Checkpoint(recipe, first.dims, state, first.fingerprint, {}, [], views=first.views)
+    model, seen = result.translator(), with_views(pairs, first.views)
     text, image = torch.tensor(seen.text[split.train]), torch.tensor(np.asarray(seen.image))
     result.state = finish_model(model, state, text, image, torch.tensor(seen.image_of[split.train]))
     result.metrics = {"best_epoch": 0, **measure(model, seen, split)}

@@ -6,7 +6,7 @@
 __all__ = ['LOSSES', 'APART', 'Loss', 'FunctionLoss', 'loss', 'make_loss', 'cosine', 'mse', 'smooth_l1', 'moment', 'agreement',
            'CosineMatrix', 'cosine_matrix', 'CosineLoss', 'same_image', 'Contrast', 'InfoNCE', 'MultiPositive', 'Ring',
            'recent', 'recent_of_image', 'log_negatives', 'with_bank', 'with_past', 'BankInfoNCE', 'remember', 'Triplet',
-           'Sum', 'Combined', 'Mix']
+           'Sum', 'Combined', 'Mix', 'Teacher', 'hardest_columns']
 
 # %% ../nbs/01a_losses.ipynb #c6ea71a6
 import math
@@ -447,3 +447,52 @@ class Mix(Sum):
     "Half MSE, half cosine (team C)."
     def __init__(self):
         super().__init__({"mse": .5, "cosine": .5})
+
+# %% ../nbs/01a_losses.ipynb #7bda6992
+class Teacher(nn.Module):
+    "What CLIP's latents add to a loss: soft targets among the hardest negatives, and its text latents to be told."
+    def __init__(self,
+        dy: int,                            # image dims
+        dims: int,                          # of the teacher's latents
+        weight: float = .5,                 # of the soft targets
+        hardest: int = 32,                  # negatives of each caption
+        temperature: float = .05,           # of the translator's cosines
+        teacher_temperature: float = .02,   # of the teacher's cosines
+        text_weight: float = .1,            # of the text latents
+    ):
+        super().__init__()
+        self.weight, self.hardest, self.text_weight = weight, hardest, text_weight
+        self.temperatures, self.head = (temperature, teacher_temperature), nn.Linear(dy, dims)
+
+    def forward(self,
+        prediction: torch.Tensor, # (B, Dy)
+        latents: torch.Tensor,    # (B, Dy)
+        image_ids: torch.Tensor,  # (B,)
+        text: torch.Tensor,       # (B, k), the teacher's latents of the captions
+        image: torch.Tensor,      # (B, k), and of their images
+    ) -> torch.Tensor:
+        have = text[:, 0].isfinite() # extra captions have no teacher
+        prediction, latents, image_ids, text, image = (x[have] for x in (prediction, latents, image_ids, text, image))
+        if len(text) < 2:
+            return prediction.sum()*0
+        ours = F.normalize(prediction) @ F.normalize(latents).T
+        theirs = F.normalize(text) @ F.normalize(image).T
+        columns, possible = hardest_columns(ours.detach(), image_ids, self.hardest)
+        soft = [(cosines.gather(1, columns)/t).masked_fill(~possible, -1e4)
+                for cosines, t in zip((ours, theirs), self.temperatures)]
+        follow = F.kl_div(F.log_softmax(soft[0], 1), F.softmax(soft[1], 1), reduction="batchmean")
+        told = 1 - F.cosine_similarity(self.head(prediction), text).mean()
+        return self.weight*follow + self.text_weight*told
+
+# %% ../nbs/01a_losses.ipynb #a8e4fe25
+def hardest_columns(
+    similarity: torch.Tensor, # (B, B)
+    image_ids: torch.Tensor,  # (B,)
+    count: int,
+) -> tuple: # (B, 1 + count) places in the batch, the own one first; which of them are its own or another image's
+    "The columns of each row that are most similar to it, but for those of its own image."
+    negative = image_ids[:, None] != image_ids
+    hardest = similarity.masked_fill(~negative, -math.inf).topk(min(count, len(image_ids) - 1), 1).indices
+    own = torch.arange(len(image_ids), device=similarity.device)[:, None]
+    possible = torch.cat([torch.ones_like(own, dtype=torch.bool), negative.gather(1, hardest)], 1)
+    return torch.cat([own, hardest], 1), possible

@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images',
-           'images_by_captions', 'distinct_images', 'Batches', 'learning_rate', 'parameter_groups', 'make_optimiser',
-           'TrainingState', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch',
-           'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History', 'measure',
-           'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
-           'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'check_current',
-           'unfinished_file', 'fit_and_save', 'load_or_fit']
+           'images_by_captions', 'distinct_images', 'check_sampler', 'has_variants', 'rows_of_epoch', 'known',
+           'steps_of', 'drawn_variants', 'image_latents', 'left_out', 'leave_out', 'taught', 'lesson_of', 'Batches',
+           'learning_rate', 'parameter_groups', 'make_optimiser', 'TrainingState', 'make_teacher', 'make_scaler',
+           'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch', 'clip_gradient', 'follow_weights',
+           'progress_bar', 'Validation', 'validation_loss', 'History', 'measure', 'Unfinished', 'is_unfinished',
+           'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged', 'keep_random_state', 'judge', 'out_of_time',
+           'cut_short', 'refit', 'whole', 'differing', 'check_current', 'unfinished_file', 'fit_and_save',
+           'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, math, sys, time, warnings
@@ -24,15 +26,15 @@ from tqdm import tqdm
 
 from . import __version__
 from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_with, read_sealed, sealed
-from .checkpoint import training_fingerprint, with_words
+from .checkpoint import training_fingerprint
 from .data import Pairs, Split
 from .files import InputError, atomic, check_options, unknown_name, writable_folder
 from .device import default_device, mixed_dtype
-from .losses import Loss, make_loss
+from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
 from .recipes import Recipe
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
-from .words import fit_words
+from .views import Views, fit_views, named_views, with_views
 
 # %% ../nbs/02_train.ipynb #fa59e456
 SAMPLERS: dict[str, Callable] = {}
@@ -108,34 +110,158 @@ def distinct_images(image_of: torch.Tensor, batch_size: int, generator: torch.Ge
     "Every caption once, no two of an image in one batch."
     return images_by_captions(image_of, batch_size, generator, captions=1)
 
+# %% ../nbs/02_train.ipynb #498af366
+def check_sampler(recipe: Recipe) -> None:
+    "Raise `InputError` for an unknown sampler, or an option that it does not have."
+    if recipe.sampler not in SAMPLERS:
+        raise unknown_name(f"recipe {recipe.name}", "sampler", recipe.sampler, SAMPLERS)
+    check_options(f"recipe {recipe.name}, sampler_options", SAMPLERS[recipe.sampler], recipe.sampler_options)
+
+def has_variants(pairs: Pairs) -> bool:
+    "Are there more latents of each image?"
+    return pairs.variants is not None and len(pairs.variants) > 0
+
+# %% ../nbs/02_train.ipynb #19b78097
+def rows_of_epoch(
+    batches: "Batches",
+    epoch: int, # from 1; 0: for closed forms
+) -> torch.Tensor | None: # (n,) int64 places in `batches.text`; None: all
+    "The captions of an epoch: all, but of the extra images a part, or none."
+    recipe, extra = batches.recipe, batches.extra
+    part = recipe.extra.get("weight", 1.) if epoch <= recipe.extra.get("epochs", max(recipe.epochs, epoch)) else 0.
+    if not len(extra) or part >= 1:
+        return None
+    images = batches.image_of[extra].unique()
+    generator = torch.Generator().manual_seed(recipe.seed + epoch + (1 << 32))
+    drawn = images[torch.rand(len(images), generator=generator) < part]
+    return torch.cat([torch.arange(int(extra[0])), extra[torch.isin(batches.image_of[extra], drawn)]])
+
+def known(batches: "Batches") -> tuple: # text (n, Dx), image (M, Dy), image_of (n,), on the device
+    "What a closed form learns from."
+    rows = rows_of_epoch(batches, 0)
+    text = batches.text if rows is None else batches.text[rows.to(batches.device)]
+    image_of = batches.image_of if rows is None else batches.image_of[rows]
+    return text, batches.image, image_of.to(batches.device)
+
+def steps_of(
+    batches: "Batches",
+    epochs: int,
+) -> int:
+    "The steps of the first epochs; where each draws other extra images, by the number of the first."
+    last = batches.recipe.extra.get("epochs")
+    if not len(batches.extra) or last is None or last >= epochs:
+        return epochs*batches.steps
+    return last*batches.steps + (epochs - last)*len(batches.order(last + 1))
+
+# %% ../nbs/02_train.ipynb #4de50b7d
+def drawn_variants(
+    batches: "Batches",
+    epoch: int,
+) -> torch.Tensor | None: # (M,) int64, the variant of each image; -1: the plain latents
+    "Which variant stands for each image in an epoch; None where there are none."
+    if batches.variants is None:
+        return None
+    generator = torch.Generator().manual_seed(batches.recipe.seed + epoch + (1 << 33))
+    variant = torch.randint(len(batches.variants), (len(batches.image),), generator=generator)
+    plain = torch.rand(len(batches.image), generator=generator) >= batches.recipe.variants
+    return variant.masked_fill(plain, -1).to(batches.device)
+
+def image_latents(
+    batches: "Batches",
+    image_ids: torch.Tensor,      # (B,)
+    variant: torch.Tensor | None, # from `drawn_variants`
+) -> torch.Tensor: # (B, Dy)
+    "The image latents of a batch."
+    plain = batches.image.index_select(0, image_ids)
+    if variant is None:
+        return plain
+    chosen = variant[image_ids]
+    other = batches.variants[chosen.clamp(min=0), image_ids].float()
+    return torch.where(chosen[:, None] < 0, plain, other)
+
+# %% ../nbs/02_train.ipynb #9f4b5baf
+def left_out(
+    recipe: Recipe,
+    views: Views | None,
+    text: torch.Tensor, # (n, Dx), all views side by side
+) -> list: # (columns, how often, (k,) mean) of each view that is left out at times
+    "What `leave_out` needs."
+    found, start = [], 0
+    for name, width in views.widths(text.shape[1]).items() if views else ():
+        stop = start + width
+        if often := recipe.view_options.get(name, {}).get("drop", 0.):
+            found.append((slice(start, stop), often, text[:, start:stop].mean(0)))
+        start = stop
+    return found
+
+def leave_out(
+    text: torch.Tensor, # (B, Dx), is changed
+    views: list,        # from `left_out`
+) -> torch.Tensor: # the same
+    "Replace views by their mean, each in a random part of the rows."
+    for columns, often, mean in views:
+        gone = torch.rand(len(text), 1, device=text.device) < often
+        text[:, columns] = torch.where(gone, mean, text[:, columns])
+    return text
+
+# %% ../nbs/02_train.ipynb #a70f084c
+def taught(
+    recipe: Recipe,
+    pairs: Pairs,
+    rows: np.ndarray | slice, # of the captions to learn from
+    device: torch.device,
+) -> tuple | None: # (n, k) and (M, k) float32, latents of captions and of images; None without a teacher
+    "The teacher's latents, on the device; raises `InputError` where a recipe wants a teacher and there is none."
+    if not recipe.teacher:
+        return None
+    if pairs.teacher is None:
+        raise InputError(f"recipe {recipe.name}", "teacher", "pairs without CLIP's latents", "pairs.teacher",
+                         "Name a CLIP in the flag TEACHER, or take a recipe without a teacher.")
+    text, image = (torch.tensor(np.asarray(part), device=device) for part in pairs.teacher)
+    return text[torch.as_tensor(np.arange(len(text))[rows], device=device)], image
+
+def lesson_of(taught: tuple | None, rows: torch.Tensor, image_ids: torch.Tensor) -> tuple | None: # both (B,)
+    "What is taught about a batch: (B, k) of its captions, (B, k) of their images."
+    return taught and (taught[0][rows], taught[1][image_ids])
+
 # %% ../nbs/02_train.ipynb #27d7ece1
 class Batches:
     "The captions that a training learns from, on the device, dealt out in batches."
     def __init__(self,
         recipe: Recipe,
-        pairs: Pairs,
-        rows: np.ndarray | slice, # of the captions to learn from
+        pairs: Pairs,                   # as the model sees them
+        rows: np.ndarray | slice,       # of the captions to learn from
         device: torch.device,
+        extra: np.ndarray | tuple = (), # (n,) int64, rows of extra captions, which come after those
+        views: Views | None = None,     # that make up the text, where some are left out at random
     ):
-        if recipe.sampler not in SAMPLERS:
-            raise unknown_name(f"recipe {recipe.name}", "sampler", recipe.sampler, SAMPLERS)
+        check_sampler(recipe)
         self.recipe, self.device = recipe, device
-        check_options(f"recipe {recipe.name}, sampler_options", SAMPLERS[recipe.sampler], recipe.sampler_options)
+        rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(torch.tensor(pairs.text[rows], device=device), "text")
         self.image = check_lengths(torch.tensor(np.asarray(pairs.image), device=device), "image")
         self.image_of = torch.tensor(pairs.image_of[rows])
-        self.steps = len(self.order(1)) if recipe.epochs else 0 # an epoch
+        self.extra = torch.arange(len(self.text) - len(extra), len(self.text))
+        self.variants = torch.tensor(pairs.variants, device=device) if recipe.variants and has_variants(pairs) else None
+        self.taught = taught(recipe, pairs, rows, device)
+        self.left_out = left_out(recipe, views, self.text)
+        self.steps = len(self.order(1)) if recipe.epochs else 0 # of the first epoch
 
     def order(self, epoch: int) -> list:
         "The row indices of each batch of an epoch, on the CPU."
         recipe, generator = self.recipe, torch.Generator().manual_seed(self.recipe.seed + epoch)
-        return SAMPLERS[recipe.sampler](self.image_of, recipe.batch_size, generator, **recipe.sampler_options)
+        rows = rows_of_epoch(self, epoch)
+        image_of = self.image_of if rows is None else self.image_of[rows]
+        dealt = SAMPLERS[recipe.sampler](image_of, recipe.batch_size, generator, **recipe.sampler_options)
+        return dealt if rows is None else [rows[batch] for batch in dealt]
 
-    def of(self, epoch: int) -> Iterator[tuple]: # text (B, Dx), image latents (B, Dy), image ids (B,)
+    def of(self, epoch: int) -> Iterator[tuple]: # text (B, Dx), image latents (B, Dy), image ids (B,), what is taught
         "The batches of an epoch, from 1."
+        variant = drawn_variants(self, epoch)
         for rows in self.order(epoch):
             rows, image_ids = rows.to(self.device), self.image_of[rows].to(self.device)
-            yield self.text.index_select(0, rows), self.image.index_select(0, image_ids), image_ids
+            text = leave_out(self.text.index_select(0, rows), self.left_out)
+            yield text, image_latents(self, image_ids, variant), image_ids, lesson_of(self.taught, rows, image_ids)
 
 # %% ../nbs/02_train.ipynb #1ddb14b9
 def learning_rate(
@@ -148,19 +274,22 @@ def learning_rate(
     warm = recipe.warmup*per_epoch
     if step < warm:
         return recipe.lr*(step+1)/warm
-    done = (step-warm)/max(1, steps-1-warm)
+    done = min(1, (step-warm)/max(1, steps-1-warm)) # an epoch may have a step more than the first
     return recipe.min_lr + (recipe.lr - recipe.min_lr)*(1 + math.cos(math.pi*done))/2
 
 # %% ../nbs/02_train.ipynb #dee89ea2
 OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
 
-def parameter_groups(model: Translator, loss: Loss) -> list: # of dicts, as torch.optim takes them, with their `pace`
-    "The parameters of model and loss by pace; those that are frozen now and have a pace may thaw later."
+def parameter_groups(
+    model: Translator,
+    *losses: torch.nn.Module, # loss and teacher, which may learn as well
+) -> list: # of dicts, as torch.optim takes them, with their `pace`
+    "All parameters by pace; those that are frozen now and have a pace may thaw later."
     groups, pace = {1.: []}, model.pace()
     for name, p in model.named_parameters():
         if p.requires_grad or name in pace:
             groups.setdefault(pace.get(name, 1.), []).append(p)
-    groups[1.] += [p for p in loss.parameters() if p.requires_grad]
+    groups[1.] += [p for loss in losses for p in loss.parameters() if p.requires_grad]
     return [{"params": members, "pace": factor} for factor, members in groups.items() if members]
 
 # %% ../nbs/02_train.ipynb #9c7a728f
@@ -187,11 +316,13 @@ class TrainingState:
         torch.manual_seed(recipe.seed)
         dims, device = (batches.text.shape[1], batches.image.shape[1]), batches.device
         self.model = make_model(recipe.model, *dims, **recipe.model_options).to(device)
-        self.model.start(batches.text, batches.image, batches.image_of.to(device))
+        self.model.start(*known(batches))
         self.loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
+        self.teacher = make_teacher(recipe, dims[1], batches.taught, device)
         self.average = copy.deepcopy(self.model) if recipe.ema else None
         self.dtype = mixed_dtype(recipe.precision, device)
-        groups = parameter_groups(self.model, self.loss) if recipe.epochs else []
+        learning = [self.model, self.loss] + ([] if self.teacher is None else [self.teacher])
+        groups = parameter_groups(*learning) if recipe.epochs else []
         self.optimiser = make_optimiser(recipe, groups) if groups else None
         self.scaler = make_scaler(self.dtype)
         self.epoch = self.step = 0 # that are done
@@ -203,8 +334,16 @@ class TrainingState:
 
     def parts(self) -> dict:
         "What has a state dict of its own, by name."
-        named = {name: getattr(self, name) for name in ("model", "loss", "average", "optimiser", "scaler")}
+        named = {name: getattr(self, name) for name in ("model", "loss", "teacher", "average", "optimiser", "scaler")}
         return {name: part for name, part in named.items() if part is not None}
+
+# %% ../nbs/02_train.ipynb #6825360f
+def make_teacher(recipe: Recipe, dy: int, taught: tuple | None, device: torch.device) -> Teacher | None:
+    "A recipe's teacher for image latents of `dy` dims; None where there is none."
+    if taught is None:
+        return None
+    check_options(f"recipe {recipe.name}, teacher", Teacher, recipe.teacher)
+    return Teacher(dy, taught[0].shape[1], **recipe.teacher).to(device)
 
 # %% ../nbs/02_train.ipynb #8a37f490
 def make_scaler(dtype: torch.dtype | None):
@@ -245,18 +384,20 @@ def train_epochs(
     bar: tqdm,            # moves with each step
 ) -> Iterator[dict]: # epoch, loss (the mean over its steps), lr (the last one)
     "Train epoch by epoch, up to the recipe's number; stop by not asking for the next one."
-    steps, device = recipe.epochs*batches.steps, batches.device
+    steps, device = steps_of(batches, recipe.epochs), batches.device
     forward = state.model.unnormalised if state.loss.directions_only else state.model
     while state.epoch < recipe.epochs:
         begin_epoch(recipe, state, history)
-        total = torch.zeros((), device=device)
-        for x, y, image_ids in batches.of(state.epoch):
+        total, before = torch.zeros((), device=device), state.step
+        for x, y, image_ids, lesson in batches.of(state.epoch):
             lr = learning_rate(recipe, state.step, steps, batches.steps)
             for group in state.optimiser.param_groups:
                 group["lr"] = group["pace"]*lr
             with torch.autocast(device.type, state.dtype, enabled=state.dtype is not None):
                 prediction = forward(x)
             loss = state.loss(prediction.float(), y, image_ids)
+            if lesson:
+                loss = loss + state.teacher(prediction.float(), y, image_ids, *lesson)
             state.optimiser.zero_grad(set_to_none=True)
             state.scaler.scale(loss).backward()
             if recipe.clip is not None:
@@ -267,7 +408,8 @@ def train_epochs(
             follow_weights(state, recipe.ema)
             total += loss.detach()
             bar.update()
-        yield {"epoch": state.epoch, "loss": finite(recipe, state.epoch, total.item()/batches.steps), "lr": lr}
+        mean = finite(recipe, state.epoch, total.item()/(state.step - before))
+        yield {"epoch": state.epoch, "loss": mean, "lr": lr}
 
 # %% ../nbs/02_train.ipynb #5f806682
 def finite(recipe: Recipe, epoch: int, loss: float) -> float:
@@ -464,7 +606,7 @@ def finish_model(
 # %% ../nbs/02_train.ipynb #dde30f0a
 def finish(state: TrainingState, batches: Batches, kept: dict) -> dict:
     "`finish_model` for a training, with the state dict of the epoch that is kept."
-    return finish_model(state.model, kept, batches.text, batches.image, batches.image_of.to(batches.device))
+    return finish_model(state.model, kept, *known(batches))
 
 # %% ../nbs/02_train.ipynb #7d8b947c
 def fit(
@@ -479,16 +621,17 @@ def fit(
 ) -> Checkpoint: # of the best epoch
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite. Ctrl-C ends it early."
     device, final = torch.device(device or default_device()), None
-    fingerprint = training_fingerprint(pairs, split)
+    recipe = recipe.but(views=named_views(recipe.views, pairs))
+    fingerprint = training_fingerprint(pairs, split, recipe)
     kept = Unfinished(unfinished, recipe, fingerprint)
-    words = fit_words(recipe.track, pairs.captions[split.train])
+    views = fit_views(recipe.views, recipe.view_options, pairs, np.r_[split.train, split.extra])
     with keep_random_state(device):
         judged = kept.parts.get("judged") or fit_judged(
-            recipe, with_words(pairs, words), split, device, progress, limit, report, kept)
+            recipe, with_views(pairs, views), split, device, progress, limit, report, kept, views)
         if recipe.refit and "interrupted" not in judged["metrics"]:
-            final = refit(recipe, pairs, judged, device, progress, kept)
+            final = refit(recipe, pairs, split, judged, device, progress, kept)
     return Checkpoint(recipe, pairs.dims, judged["state"], fingerprint, judged["metrics"], judged["history"],
-                      judged["seconds"], words, final, made_with=made_with(device))
+                      judged["seconds"], views, final, made_with=made_with(device))
 
 # %% ../nbs/02_train.ipynb #e9d40aaf
 def fit_judged(
@@ -496,10 +639,11 @@ def fit_judged(
     pairs: Pairs, # as the model sees them
     split: Split,
     device: torch.device, progress: bool, limit: float | None, report: Callable | None, # as for `fit`
-    kept: Unfinished,
+    kept: Unfinished, views: Views,
 ) -> dict: # state, metrics, history, seconds: those of a `Checkpoint`
     "Train on one part of the pairs, and keep the epoch that is best on another."
-    began, batches, history = time.perf_counter(), Batches(recipe, pairs, split.train, device), History(recipe)
+    began, history = time.perf_counter(), History(recipe)
+    batches = Batches(recipe, pairs, split.train, device, split.extra, views)
     state, validation = TrainingState(recipe, batches), Validation(pairs, split.val, recipe.monitor, device)
     best: dict
     if saved := kept.parts.get("training"):
@@ -511,7 +655,7 @@ def fit_judged(
         best = {"epoch": 0, "state": snapshot(state.judged)}
         seconds = [time.perf_counter() - began]
     cut = {}
-    with progress_bar(recipe.name, recipe.epochs*batches.steps, progress, state.step) as bar:
+    with progress_bar(recipe.name, steps_of(batches, recipe.epochs), progress, state.step) as bar:
         epochs = train_epochs(recipe, state, batches, history.lines, bar)
         try:
             while not (history.done or out_of_time(seconds, limit)) and (line := next(epochs, None)):
@@ -526,8 +670,7 @@ def fit_judged(
                     kept.save(training=dict(state=save_state(state), history=history.lines, best=best, seconds=seconds))
         except KeyboardInterrupt:
             cut = {"interrupted": True}
-    if cut:
-        print(f"{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
+            print(f"\n{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
     weights, metrics = finish(state, batches, best["state"]), measure(state.model, pairs, split)
     return {"state": weights, "metrics": {"best_epoch": best["epoch"], **metrics, **cut_short(history, limit), **cut},
             "history": history.lines, "seconds": seconds[:len(history.lines)]}
@@ -558,19 +701,21 @@ def cut_short(history: History, limit: float | None) -> dict:
 def refit(
     recipe: Recipe,
     pairs: Pairs,
+    split: Split,         # says which pairs are extra
     judged: dict,         # from `fit_judged`; gets the seconds, or `interrupted`
     device: torch.device,
     progress: bool,
     kept: Unfinished,
-) -> dict | None: # state, words: those of a `Checkpoint`; None where Ctrl-C ended it
+) -> dict | None: # state, views: those of a `Checkpoint`; None where Ctrl-C ended it
     "The same training, on all pairs."
     began, epochs = time.perf_counter(), judged["metrics"]["best_epoch"]
-    words = fit_words(recipe.track, pairs.captions)
-    batches = Batches(recipe, with_words(pairs, words), slice(None), device)
+    views = fit_views(recipe.views, recipe.view_options, pairs)
+    rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
+    batches = Batches(recipe, with_views(pairs, views), rows, device, split.extra, views)
     state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]
     if saved := kept.parts.get("refit"):
         load_state(state, saved)
-    with progress_bar(f"{recipe.name}, all images", epochs*batches.steps, progress, state.step) as bar:
+    with progress_bar(f"{recipe.name}, all images", steps_of(batches, epochs), progress, state.step) as bar:
         try:
             for _ in islice(train_epochs(recipe, state, batches, history, bar), epochs - state.epoch):
                 if kept.due:
@@ -581,7 +726,7 @@ def refit(
         print(f"{recipe.name}: the training on all images was ended by Ctrl-C; the first one is kept.")
         return None
     judged["seconds"] = [*judged["seconds"], judged["seconds"][-1] + time.perf_counter() - began]
-    return {"state": finish(state, batches, snapshot(state.judged)), "words": words}
+    return {"state": finish(state, batches, snapshot(state.judged)), "views": views}
 
 # %% ../nbs/02_train.ipynb #3d837454
 def whole(
@@ -654,7 +799,7 @@ def load_or_fit(
     if not (isinstance(retrain, bool) or retrain == "auto"):
         expected = "True, False or \"auto\", or a dict of these by recipe"
         raise InputError("RETRAIN", "", repr(retrain), expected, "Correct the flag.")
-    path = Path(folder)/recipe.checkpoint
+    recipe, path = recipe.but(views=named_views(recipe.views, pairs)), Path(folder)/recipe.checkpoint
     if retrain is not True:
         try:
             checkpoint = Checkpoint.load(path)

@@ -14,7 +14,8 @@ from latentkit.models import make_model
 from latentkit.recipes import Recipe, get_recipe
 from latentkit.sample import toy
 from latentkit.train import Unfinished
-from latentkit.words import words_of
+from latentkit.views import Views, plain_views
+from latentkit.words import WEIGHT, words_of
 
 PAIRS = toy(images=12)
 TEXTS = [f"a {colour} {thing}" for colour in ("red", "blue", "green") for thing in ("dog", "cat", "ball", "hat")]
@@ -24,18 +25,18 @@ ABSURD = st.one_of(
     st.lists(st.integers(), max_size=3), st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
     st.sampled_from([torch.zeros(0), torch.full((2, 2), float("nan")), torch.zeros(1).expand(10**6, 10**6),
                      torch.empty(3, 3, device="meta"), torch.zeros(3, 4).to_sparse()]))
-KEYS = ["recipe", "dims", "state", "fingerprint", "metrics", "history", "words", "final", "version", "made_with"]
+KEYS = ["recipe", "dims", "state", "fingerprint", "metrics", "history", "views", "final", "version", "made_with"]
 FIELDS = [*asdict(get_recipe("best"))]
 
 
 def checkpoint(name: str = "linear", options: dict | None = None, words: bool = False) -> Checkpoint:
     "A small one, as `fit` makes them."
     torch.manual_seed(0)
-    found = words_of(TEXTS) if words else None
-    model = make_model(name, PAIRS.dims[0] + (len(found.mean) if words else 0), PAIRS.dims[1], **(options or {}))
+    found = Views({"latents": 1.} | ({"words": WEIGHT} if words else {}), words_of(TEXTS) if words else None, {})
+    model = make_model(name, found.width(PAIRS.dims[0]), PAIRS.dims[1], **(options or {}))
     history = [{"epoch": 0, "loss": None, "lr": None, "mrr": .5}, {"epoch": 1, "loss": 1., "lr": .1, "mrr": .6}]
     metrics = {"best_epoch": 1, "protocol": "1+99", "val_mrr": .6, "train_mrr": .7, "gap": .1}
-    final = {"state": model.state_dict(), "words": found} if words else None
+    final = {"state": model.state_dict(), "views": found} if words else None
     recipe = Recipe("small", name, model_options=options or {}, epochs=1)
     return Checkpoint(recipe, PAIRS.dims, model.state_dict(), "f", metrics, history, None, found, final)
 
@@ -46,17 +47,30 @@ def make(folder: Path) -> Path:
 
 
 def make_old(folder: Path) -> Path:
-    "As version 0.3 wrote it: without a seal and `made_with`."
-    path = folder/"old.pth"
-    torch.save({key: value for key, value in facts_of(checkpoint()).items() if key != "made_with"}, path)
+    "As version 0.3 wrote it: without a seal and `made_with`, with words and a track instead of views."
+    path, facts = folder/"old.pth", facts_of(checkpoint(words=True))
+    facts["words"] = facts.pop("views")["words"]
+    facts["final"] = {"state": facts["final"]["state"], "words": facts["words"]}
+    for key in "views", "view_options", "extra", "variants", "teacher":
+        del facts["recipe"][key]
+    facts["recipe"]["track"] = "latents+words"
+    torch.save({key: value for key, value in facts.items() if key != "made_with"}, path)
     return path
+
+
+def old_files_load(folder: Path) -> None:
+    "What version 0.3 wrote translates as before."
+    old, new = Checkpoint.load(make_old(folder)), checkpoint(words=True)
+    assert old.recipe.views == ("latents", "words")
+    for final in False, True:
+        assert (old.predict(PAIRS, final=final) == new.predict(PAIRS, final=final)).all()
 
 
 def facts_of(made: Checkpoint) -> dict:
     "What its file holds."
     facts = {key: value for key, value in vars(made).items() if key != "seconds"}
-    facts |= {"recipe": asdict(made.recipe), "dims": list(made.dims), "words": made.words and made.words.plain()}
-    facts["final"] = made.final and made.final | {"words": made.final["words"] and made.final["words"].plain()}
+    facts |= {"recipe": asdict(made.recipe), "dims": list(made.dims), "views": plain_views(made.views)}
+    facts["final"] = made.final and made.final | {"views": plain_views(made.final["views"])}
     return facts
 
 
@@ -65,7 +79,8 @@ def read(path: Path) -> tuple:
     found = Checkpoint.load(path)
     def bytes_of(state):
         return tuple((key, tensor.numpy().tobytes()) for key, tensor in state.items())
-    words = found.words and tuple(np.asarray(part).tobytes() for part in vars(found.words).values())
+    of_words = found.views.words and vars(found.views.words).values()
+    words = of_words and tuple(np.asarray(part).tobytes() for part in of_words)
     final = found.final and bytes_of(found.final["state"])
     plain = repr((found.recipe, found.dims, found.metrics, found.history, found.fingerprint, found.made_with))
     return plain, bytes_of(found.state), words, final
@@ -187,5 +202,6 @@ def an_unfinished_training_of_something_else_is_not_taken_up(folder: Path) -> No
 
 PAST = {function.__name__: function for function in (
     flips_are_refused, nan_weights_are_refused, absurd_sizes_take_no_memory, every_flip_of_the_seal_is_refused,
+    old_files_load,
     a_log_of_another_training_is_not_believed, a_failed_save_leaves_both_files_as_they_were,
     an_unfinished_training_of_something_else_is_not_taken_up)}

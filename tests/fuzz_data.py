@@ -21,7 +21,7 @@ import pytest
 from fuzzing import Bytes, Structure
 from hypothesis import strategies as st
 
-from latentkit import data, files, filter
+from latentkit import data, files, filter, more, views
 from latentkit.files import FullDiskError, InputError
 
 N, M, DX, DY = 6, 3, 2, 3
@@ -127,9 +127,33 @@ def read_marks(path: Path) -> list:
     return found
 
 
+def make_view(folder: Path) -> Path:
+    return write(folder/"view.npz", {key: value for key, value in arrays().items()
+                                     if key in ("captions/ids", "captions/embeddings")})
+
+
+def read_view(path: Path) -> bytes:
+    return views.read_view(path, arrays()["captions/ids"]).tobytes()
+
+
+def make_variants(folder: Path) -> Path:
+    latents = arrays()["images/embeddings"]
+    return write(folder/"variants.npz", {"images/variants": np.stack([latents, -latents]).astype("f2"),
+                                         "images/names": arrays()["images/names"]})
+
+
+def read_variants(path: Path) -> bytes:
+    known = arrays()
+    pairs = data.Pairs(known["captions/embeddings"], known["images/embeddings"], np.arange(N) % M,
+                       known["captions/ids"], known["captions/text"], known["images/names"])
+    return more.read_variants(path, pairs).tobytes()
+
+
 BYTES = {"train.npz": Bytes(lambda folder: write_train(folder), read_train, exact=True),
          "train.npz without label": Bytes(make_unlabelled, read_train, exact=True),
          "test.clean.npz": Bytes(make_test, read_test, exact=True),
+         "a view": Bytes(make_view, read_view, exact=True),
+         "variants.npz": Bytes(make_variants, read_variants, exact=True),
          "captions.txt": Bytes(make_captions, read_list, exact=False),
          "marks.csv": Bytes(make_marks, read_marks, exact=False)}
 

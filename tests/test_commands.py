@@ -40,6 +40,10 @@ WRONG = [ # command line, the user's value, what to do
     ("run --retrain maybe", "'maybe'", "one of auto, true, false"),
     ("run --out {tmp}/a_file", "{tmp}/a_file", "Choose another"),
     ("run --notebook {tmp}/none.ipynb", "{tmp}/none.ipynb", "Say where it is"),
+    ("run --extra {tmp}/none.npz", "{tmp}/none.npz", "Check the path"),
+    ("run --extra-weight 2", "'2'", "a number from 0.001 to 1"),
+    ("run --views minilm={tmp}/empty", "minilm={tmp}/empty", "a folder with train.npz and test.npz"),
+    ("run --variants 0", "'0'", "a number from 0.001 to 1"),
     ("compare --minutes 0", "'0'", "a number of at least"),
     ("compare --device cudda", "'cudda'", 'Did you mean "cuda"?'),
     ("search --space optimizer", "'optimizer'", 'Did you mean "optimiser"?'),
@@ -67,10 +71,11 @@ def test_errors_speak_make_under_make(places):
     assert "Run `make run` first" in latentkit("inspect", "--out", f"{places['tmp']}/empty", **options).stderr
 
 def test_make_passes_its_variables_on():
-    given = "RECIPES=ridge best", "BLENDS=none", "DATA=a b", "EPOCHS=3", "DEBUG=1"
+    given = "RECIPES=ridge best", "BLENDS=none", "DATA=a b", "EPOCHS=3", "DEBUG=1", "EXTRA=a.npz b", "VIEWS=v=c"
     made = "make", "-o", ".venv/installed" # as if it were there: a test must not install anything
     line = run(*made, "-n", "run", *given).stdout
-    for part in '--data "a b"', '--out "."', '--epochs "3"', "--recipes ridge best", "--blends none", "--debug":
+    for part in '--data "a b"', '--out "."', '--epochs "3"', "--recipes ridge best", "--blends none", "--debug", \
+            "--extra a.npz b", "--views v=c":
         assert part in line
     done = run(*made, "run", "DATA=nowhere", f"BIN={Path(sys.executable).parent}")
     assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
