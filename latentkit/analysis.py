@@ -7,10 +7,11 @@ __all__ = ['COVARIATES', 'plot_history', 'rank_bins', 'draw_rank_shares', 'plot_
            'distances', 'distance_table', 'nearest', 'one_an_image', 'choose_rows', 'draw_picture', 'draw_caption',
            'plot_retrieved', 'hub_counts', 'skewness', 'hub_table', 'crowding', 'covariates', 'range_label',
            'diagnosis', 'plot_diagnosis', 'images_ahead', 'confusions', 'confusion_table', 'plot_alphas', 'latency',
-           'efficiency']
+           'efficiency', 'told_apart', 'telling_words', 'word_shift', 'Shift', 'shift']
 
 # %% ../nbs/04_analysis.ipynb #20eb1f34
 import textwrap, time
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,8 +20,9 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy import stats
 
-from .data import Pairs
+from .data import Pairs, Queries
 from .files import InputError
 from .models import Translator, parameters
 from .retrieval import full_ranks, scores_of, similarity_blocks, unit
@@ -395,3 +397,95 @@ def efficiency(models: dict[str, Translator]) -> pd.DataFrame: # one row a model
                 rows[name][what], rows[name][f"{what}, p95"] = latency(model, batch, device)
         model.cpu()
     return pd.DataFrame.from_dict(rows, orient="index")
+
+# %% ../nbs/04_analysis.ipynb #a2cf337f
+def told_apart(
+    classifier,           # of scikit-learn
+    x: np.ndarray,        # (n, Dx) latents, or (n,) captions
+    is_test: np.ndarray,  # (n,) bool
+    image_of: np.ndarray, # (n,) int
+    folds: int = 5,
+) -> dict: # AUC; low and high, its 95 % interval by fold
+    "How well a classifier tells the test captions from the training captions of images that it has not seen."
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    found = cross_val_score(classifier, x, is_test, groups=image_of, cv=parts, scoring="roc_auc", error_score="raise")
+    mean, away = found.mean(), stats.t.ppf(.975, folds-1)*found.std(ddof=1)/np.sqrt(folds)
+    return {"AUC": mean, "low": max(0., mean-away), "high": min(1., mean+away)}
+
+# %% ../nbs/04_analysis.ipynb #ed021240
+def telling_words(
+    classifier,           # a pipeline of TF-IDF and logistic regression; is fitted
+    captions: np.ndarray, # (n,) str
+    is_test: np.ndarray,  # (n,) bool
+    count: int = 12,      # words
+) -> pd.DataFrame: # one row a word: how many of 1,000 captions of each set have it; its weight, above 0 for test
+    "The words that tell most, the test set's first."
+    tfidf, regression = classifier.fit(captions, is_test)
+    weight = regression.coef_[0]
+    most = np.argsort(-abs(weight), kind="stable")[:count]
+    most = most[np.argsort(-weight[most], kind="stable")]
+    has = (tfidf.transform(captions)[:, most] > 0).toarray()
+    parts = {"test, of 1,000": has[is_test], "training, of 1,000": has[~is_test]}
+    return pd.DataFrame({name: 1000*part.mean(0) for name, part in parts.items()} | {"weight": weight[most]},
+                        index=pd.Index(tfidf.get_feature_names_out()[most], name="word"))
+
+# %% ../nbs/04_analysis.ipynb #4d1be48a
+def word_shift(captions: np.ndarray, is_test: np.ndarray, image_of: np.ndarray) -> tuple[dict, pd.DataFrame]:
+    "`told_apart` by words, and the `telling_words`; both empty where one of the sets has no text."
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    tfidf = TfidfVectorizer(min_df=5, sublinear_tf=True)
+    classifier = make_pipeline(tfidf, LogisticRegression(max_iter=1000))
+    has_words = np.array([bool(words) for words in map(tfidf.build_analyzer(), captions)])
+    if not (has_words[is_test].any() and has_words[~is_test].any()):
+        return {}, pd.DataFrame()
+    try:
+        return told_apart(classifier, captions, is_test, image_of), telling_words(classifier, captions, is_test)
+    except ValueError: # scikit-learn's error where no word is in five captions
+        return {}, pd.DataFrame()
+
+# %% ../nbs/04_analysis.ipynb #08ee78f8
+@dataclass(frozen=True, eq=False)
+class Shift:
+    "How training and test captions differ; as a string, what that means."
+    auc: pd.DataFrame   # rows latents and, where both sets have text, words: AUC, low, high
+    words: pd.DataFrame # from `telling_words`
+
+    def __str__(self) -> str:
+        surest = self.auc.loc[self.auc.low.idxmax()]
+        if surest.low <= .5:
+            return f"AUC {surest.AUC:.2f}: nobody can tell them apart, and validation figures carry over."
+        if surest.AUC < .7:
+            return f"AUC {surest.AUC:.2f}: they differ a little, and validation figures should nearly carry over."
+        return f"AUC {surest.AUC:.2f}: they differ, and validation figures may not carry over."
+
+# %% ../nbs/04_analysis.ipynb #e29fed0f
+def shift(
+    pairs: Pairs,
+    rows: np.ndarray,  # of the training captions
+    queries: Queries,  # the test captions
+    most: int = 3000,  # captions of each set that are drawn
+    seed: int = 0,     # of the draw
+    least: int = 25,   # images and test captions, five a fold
+) -> Shift:
+    "Compare training and test captions; raises `InputError` where there are too few."
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    random = np.random.default_rng(seed)
+    rows = random.choice(rows, min(most, len(rows)), replace=False)
+    tests = random.choice(len(queries.text), min(most, len(queries.text)), replace=False)
+    images = len(np.unique(pairs.image_of[rows]))
+    if min(images, len(tests)) < least:
+        raise InputError("shift", "captions", f"captions of {images} training images, {len(tests)} test captions",
+                         f"at least {least} of each", "Use larger sets.")
+    is_test = np.repeat([False, True], [len(rows), len(tests)])
+    image_of = np.r_[pairs.image_of[rows], -1-tests]
+    captions = np.array([str(caption) for caption in [*pairs.captions[rows], *queries.captions[tests]]])
+    by_latents = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
+    latents = told_apart(by_latents, np.r_[pairs.text[rows], queries.text[tests]], is_test, image_of)
+    by_words, words = word_shift(captions, is_test, image_of)
+    auc = {"latents": latents} | ({"words": by_words} if by_words else {})
+    return Shift(pd.DataFrame.from_dict(auc, orient="index"), words)
