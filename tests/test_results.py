@@ -64,7 +64,7 @@ def test_readme_has_a_table_of_eight_rows_at_most():
     "Its figures are those of RESULTS.md."
     readme = (ROOT/"README.md").read_text("utf-8")
     table = re.search(r"\| model or blend .*\n\|[-| ]+\n((?:\|.*\n)+)", readme)[1].replace("**", "").splitlines()
-    assert 0 < len(table) <= 8 and len(readme.splitlines()) <= 130
+    assert 0 < len(table) <= 8 and len(readme.splitlines()) <= 140
     parts = parts_of((ROOT/"RESULTS.md").read_text("utf-8").replace("**", ""))
     for row in table:
         name, real, wide, sample, narrow = (cell.strip() for cell in row.strip("|").split("|"))
