@@ -140,12 +140,12 @@ def views():
     of_words = ranks_of(words, pool)
     note("latents, words", len(pool), of_words, "latents", alone)
     for name in seen.views:
-        note(f"latents, {name}", len(pool), ranks_of(best.but(views=("latents", name)), pool, seen), "latents", alone)
-        note(f"latents, words, {name}", len(pool), ranks_of(words.but(views=("latents", "words", name)), pool, seen),
-             "latents, words", of_words)
-        dropped = words.but(views=("latents", "words", name), view_options={name: {"drop": .2}, "words": {"drop": .2}})
-        note(f"latents, words, {name}, each left out in 0.2", len(pool), ranks_of(dropped, pool, seen),
-             "latents, words", of_words)
+        two, three = {"latents": {}, name: {}}, {"latents": {}, "words": {}, name: {}}
+        dropped = {"latents": {}, "words": {"drop": .2}, name: {"drop": .2}}
+        note(f"latents, {name}", len(pool), ranks_of(best.but(views=two), pool, seen), "latents", alone)
+        for which, given in ("", three), (", each left out in 0.2", dropped):
+            note(f"latents, words, {name}{which}", len(pool), ranks_of(words.but(views=given), pool, seen),
+                 "latents, words", of_words)
 
 
 PARTS = {"curve": curve, "extra": extra, "variants": variants, "views": views}

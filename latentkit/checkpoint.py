@@ -287,7 +287,7 @@ def is_fact(key: str, value) -> bool:
     except Exception: # a hostile value, such as a number too large for a float
         return False
 
-# %% ../nbs/01e_checkpoint.ipynb #99e4de39
+# %% ../nbs/01e_checkpoint.ipynb #85b4a26f
 def as_today(facts):
     "Facts that a version before 0.5 wrote, which knew two tracks instead of views; anything else as it is."
     for weights in (facts, facts.get("final")) if isinstance(facts, dict) else ():
@@ -297,7 +297,7 @@ def as_today(facts):
             weights["views"] = {"weights": lengths, "words": words, "means": {}}
     recipe = facts.get("recipe") if isinstance(facts, dict) else None
     if isinstance(recipe, dict) and "track" in recipe:
-        recipe["views"] = ("latents", "words") if recipe.pop("track") == "latents+words" else ("latents",)
+        recipe["views"] = {"latents": {}} | ({"words": {}} if recipe.pop("track") == "latents+words" else {})
     return facts
 
 # %% ../nbs/01e_checkpoint.ipynb #b8493f9c

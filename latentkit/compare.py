@@ -29,7 +29,7 @@ FOR_BLENDS = "best_256", "best_random"
 
 def comparable() -> list[str]:
     "The recipes that compete on equal terms."
-    return [r.name for r in known.RECIPES.values() if r.views == ("latents",) and r.name not in FOR_BLENDS]
+    return [r.name for r in known.RECIPES.values() if set(r.views) == {"latents"} and r.name not in FOR_BLENDS]
 
 # %% ../nbs/04b_compare.ipynb #738ee1ca
 @dataclass(frozen=True, eq=False)

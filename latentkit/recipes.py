@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOOSE', 'VIEW_OPTIONS', 'EXTRA_OPTIONS', 'CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE',
-           'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP', 'TEAM_E', 'BOTH', 'BEST', 'WORDS', 'OURS',
-           'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values', 'check_numbers',
-           'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend']
+           'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP', 'TEAM_E', 'BOTH', 'BEST', 'WITH_WORDS', 'WORDS',
+           'OURS', 'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values',
+           'check_numbers', 'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe',
+           'with_flags', 'get_blend']
 
 # %% ../nbs/01d_recipes.ipynb #93773d26
 import re
@@ -35,8 +36,7 @@ class Recipe:
     sampler: str = "captions"   # one of `train.SAMPLERS`
     sampler_options: dict = field(default_factory=dict)
     batch_size: int = 512       # captions
-    views: tuple = ("latents",) # what it reads of a caption, see 00h_views; ("all",): all that there are
-    view_options: dict = field(default_factory=dict) # view -> {"weight": its length, "drop": how often it is left out}
+    views: dict = field(default_factory=lambda: {"latents": {}}) # what it reads of a caption; see `VIEW_OPTIONS`
     extra: dict = field(default_factory=dict) # "weight": part of the extra images in an epoch; "epochs": their last one
     variants: float = 0.        # part of the image latents that an epoch replaces by one of their variants
     teacher: dict = field(default_factory=dict) # options of `losses.Teacher`; empty: none
@@ -105,8 +105,11 @@ def check_values(recipe: Recipe) -> None:
     if recipe.choose not in CHOOSE:
         raise InputError(f"recipe {recipe.name}", "choose", repr(recipe.choose), " or ".join(CHOOSE), "Correct it.")
 
-# %% ../nbs/01d_recipes.ipynb #f0fc70c7
-VIEW_OPTIONS = {"weight": (1e-6, 1e6), "drop": (0, 1)} # option of a view -> its least value, and what it stays below
+# %% ../nbs/01d_recipes.ipynb #5051636e
+VIEW_OPTIONS = { # option of a view -> its least value, and what it stays below
+    "weight": (1e-6, 1e6), # the length of its rows
+    "drop": (0, 1),        # how often it is left out while training
+}
 EXTRA_OPTIONS = {"weight": (1e-6, 1 + 1e-9), "epochs": (1, 1 << 31)} # the same for extra pairs
 
 def check_numbers(where: str, key: str, options, known: dict[str, tuple]) -> None:
@@ -118,14 +121,14 @@ def check_numbers(where: str, key: str, options, known: dict[str, tuple]) -> Non
         raise InputError(where, key[:80], repr(options)[:80], ranges, "Correct it.")
 
 def check_views(recipe: Recipe) -> None:
-    "Raise `InputError` for views that are not different plain names, and for options that cannot be."
-    names, where = recipe.views, f"recipe {recipe.name}"
-    if not names or len(set(names)) < len(names) or not all(isinstance(n, str) and n.isidentifier() for n in names):
-        raise InputError(where, "views", repr(names)[:80], "different names, such as (\"latents\", \"words\")",
+    "Raise `InputError` for views without plain names, and for options that cannot be."
+    where = f"recipe {recipe.name}"
+    if not recipe.views or not all(name.isidentifier() for name in recipe.views):
+        raise InputError(where, "views", repr(recipe.views)[:80], "names with options, such as {\"latents\": {}}",
                          "Correct it.")
     check_numbers(where, "extra", recipe.extra, EXTRA_OPTIONS)
-    for name, options in recipe.view_options.items():
-        check_numbers(where, f"view_options {name!r}", options, VIEW_OPTIONS)
+    for name, options in recipe.views.items():
+        check_numbers(where, f"views {name!r}", options, VIEW_OPTIONS)
 
 # %% ../nbs/01d_recipes.ipynb #0d368839
 def changed_recipe(recipe: Recipe, changes: dict) -> Recipe:
@@ -141,8 +144,8 @@ def changed_recipe(recipe: Recipe, changes: dict) -> Recipe:
 
 # %% ../nbs/01d_recipes.ipynb #d256d72c
 def plain(value):
-    "The same as a value of Python's own: a checkpoint holds nothing of numpy's, and a recipe no list."
-    return value.item() if isinstance(value, np.generic) else tuple(value) if isinstance(value, list) else value
+    "The same as a value of Python's own: a checkpoint holds nothing of numpy's."
+    return value.item() if isinstance(value, np.generic) else value
 
 # %% ../nbs/01d_recipes.ipynb #8169e3ad
 CLOSED_FORMS = [Recipe(name, name, epochs=0)
@@ -204,7 +207,8 @@ BEST: dict = dict(model="canonical_mlp", loss="sum", loss_options=BOTH,
             model_options=dict(hidden=4096, dropout=.7, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2,
             sampler="distinct", batch_size=512, ema=.999, epochs=10, patience=None, monitor="full",
             precision="mixed", refit=True)
-WORDS: dict = BEST | dict(views=("latents", "words"), model_options=BEST["model_options"] | dict(input_dropout=.35))
+WITH_WORDS: dict = {"latents": {}, "words": {}}
+WORDS: dict = BEST | dict(views=WITH_WORDS, model_options=BEST["model_options"] | dict(input_dropout=.35))
 
 def from_random(recipe: dict) -> dict: # of a recipe's fields
     "The same fields from a random start, at twice the learning rate."
@@ -215,10 +219,10 @@ OURS = [
     Recipe("best", **BEST, file="best_model.pth"),
     Recipe("best_256", **BEST | dict(batch_size=256)),
     Recipe("best_random", **from_random(BEST)),
-    Recipe("quick_words", "canonical", epochs=0, views=("latents", "words"), refit=True),
+    Recipe("quick_words", "canonical", epochs=0, views=WITH_WORDS, refit=True),
     Recipe("best_words", **WORDS, file="best_words_model.pth"),
     Recipe("best_words_random", **from_random(WORDS)),
-    Recipe("best_views", **WORDS | dict(views=("all",))),
+    Recipe("best_views", **WORDS | dict(views={"all": {}})),
 ]
 
 # %% ../nbs/01d_recipes.ipynb #71f7221c

@@ -179,7 +179,7 @@ def image_latents(
     other = batches.variants[chosen.clamp(min=0), image_ids].float()
     return torch.where(chosen[:, None] < 0, plain, other)
 
-# %% ../nbs/02_train.ipynb #9f4b5baf
+# %% ../nbs/02_train.ipynb #929ae35d
 def left_out(
     recipe: Recipe,
     views: Views | None,
@@ -189,7 +189,7 @@ def left_out(
     found, start = [], 0
     for name, width in views.widths(text.shape[1]).items() if views else ():
         stop = start + width
-        if often := recipe.view_options.get(name, {}).get("drop", 0.):
+        if often := recipe.views.get(name, {}).get("drop", 0.):
             found.append((slice(start, stop), often, text[:, start:stop].mean(0)))
         start = stop
     return found
@@ -624,7 +624,7 @@ def fit(
     recipe = recipe.but(views=named_views(recipe.views, pairs))
     fingerprint = training_fingerprint(pairs, split, recipe)
     kept = Unfinished(unfinished, recipe, fingerprint)
-    views = fit_views(recipe.views, recipe.view_options, pairs, np.r_[split.train, split.extra])
+    views = fit_views(recipe.views, pairs, np.r_[split.train, split.extra])
     with keep_random_state(device):
         judged = kept.parts.get("judged") or fit_judged(
             recipe, with_views(pairs, views), split, device, progress, limit, report, kept, views)
@@ -709,7 +709,7 @@ def refit(
 ) -> dict | None: # state, views: those of a `Checkpoint`; None where Ctrl-C ended it
     "The same training, on all pairs."
     began, epochs = time.perf_counter(), judged["metrics"]["best_epoch"]
-    views = fit_views(recipe.views, recipe.view_options, pairs)
+    views = fit_views(recipe.views, pairs)
     rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
     batches = Batches(recipe, with_views(pairs, views), rows, device, split.extra, views)
     state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]

@@ -140,33 +140,32 @@ def views_of(plain: dict) -> Views:
     means = {name: mean.numpy() for name, mean in plain["means"].items()}
     return Views(plain["weights"], plain["words"] and Words.of(plain["words"]), means)
 
-# %% ../nbs/00h_views.ipynb #b78ff57d
+# %% ../nbs/00h_views.ipynb #9fec26f8
 def named_views(
-    names: tuple[str, ...], # as a recipe has them
+    views: dict[str, dict], # name -> options, as a recipe has them
     of: Pairs,
-) -> tuple[str, ...]:
-    "The names with `all` spelled out; raises `InputError` for a view that the pairs do not have."
+) -> dict[str, dict]:
+    "The same with `all` spelled out; raises `InputError` for a view that the pairs do not have."
     known = ["latents", "words", *of.views]
-    if names == ("all",):
-        return tuple(known)
-    for name in names:
+    if "all" in views:
+        return {name: views.get(name, views["all"] if name in of.views else {}) for name in known}
+    for name in views:
         if name not in known:
             raise InputError("recipe", "views", repr(name), f"of {', '.join(known)}, or all",
                              closest(name, known) or f"Name its folder: VIEWS = {{{name!r}: ...}}")
-    return names
+    return views
 
 def fit_views(
-    names: tuple[str, ...], # as a recipe has them
-    options: dict,          # name -> {"weight": its length}
+    views: dict[str, dict], # name -> options, as a recipe has them
     of: Pairs,
     rows=slice(None),       # of the training captions
 ) -> Views:
     "Fit what each view needs; without words in the captions that view is left out, with a warning."
-    names = named_views(names, of)
-    words = fit_words(of.captions[rows]) if "words" in names else None
-    kept = [name for name in names if name != "words" or words is not None] or ["latents"]
+    views = named_views(views, of)
+    words = fit_words(of.captions[rows]) if "words" in views else None
+    kept = [name for name in views if name != "words" or words is not None] or ["latents"]
     means = {name: np.nanmean(directions(of.views[name][rows], None), 0) for name in kept if name in of.views}
-    lengths = {name: options.get(name, {}).get("weight", WEIGHT if name == "words" else 1.) for name in kept}
+    lengths = {name: views.get(name, {}).get("weight", WEIGHT if name == "words" else 1.) for name in kept}
     return Views(lengths, words, means)
 
 def with_views(

@@ -51,7 +51,7 @@ def make_old(folder: Path) -> Path:
     path, facts = folder/"old.pth", facts_of(checkpoint(words=True))
     facts["words"] = facts.pop("views")["words"]
     facts["final"] = {"state": facts["final"]["state"], "words": facts["words"]}
-    for key in "views", "view_options", "extra", "variants", "teacher":
+    for key in "views", "extra", "variants", "teacher":
         del facts["recipe"][key]
     facts["recipe"]["track"] = "latents+words"
     torch.save({key: value for key, value in facts.items() if key != "made_with"}, path)
@@ -61,7 +61,7 @@ def make_old(folder: Path) -> Path:
 def old_files_load(folder: Path) -> None:
     "What version 0.3 wrote translates as before."
     old, new = Checkpoint.load(make_old(folder)), checkpoint(words=True)
-    assert old.recipe.views == ("latents", "words")
+    assert old.recipe.views == {"latents": {}, "words": {}}
     for final in False, True:
         assert (old.predict(PAIRS, final=final) == new.predict(PAIRS, final=final)).all()
 

@@ -39,7 +39,8 @@ def test_whole_run_with_all_of_it(places):
     said = final.finished(flags, places["folder"]/"log")
     assert "new images join" in said and "2 submissions of 10 rows" in said
     checkpoint = Checkpoint.load(out/"checkpoints"/"best_views_best_model.pth")
-    assert checkpoint.recipe.views == ("latents", "words", "other") and checkpoint.views.means["other"].shape == (5,)
+    assert list(checkpoint.recipe.views) == ["latents", "words", "other"]
+    assert checkpoint.views.means["other"].shape == (5,)
     pairs = read_pairs(places["data"]/"train.npz")
     with pytest.raises(InputError, match="VIEWS = {'other': ...}"):
         checkpoint.predict(pairs)
@@ -78,7 +79,7 @@ def test_a_killed_training_with_all_of_it_ends_with_the_same_bytes(tmp_path, mon
     split = split_by_image(pairs.image_of, .1, .1)
     split = replace(split, train=split.train[:100], extra=split.train[100:])
     recipe = get_recipe("best").but(
-        epochs=4, batch_size=32, views=("latents", "other"), view_options={"other": {"weight": .5, "drop": .3}},
+        epochs=4, batch_size=32, views={"latents": {}, "other": {"weight": .5, "drop": .3}},
         extra={"weight": .5, "epochs": 3}, variants=.5, teacher={"hardest": 4}, model_options=SMALL)
     monkeypatch.setattr(Unfinished, "every", 0.)
     whole = fit(recipe, pairs, split, "cpu", progress=False)
