@@ -13,7 +13,7 @@ names = $(if $($(1)),--$(2) $($(1)))
 MORE  = $(call names,EXTRA,extra) $(call flag,EXTRA_WEIGHT,extra-weight) $(call flag,EXTRA_EPOCHS,extra-epochs) $(call names,VIEWS,views) $(call flag,VARIANTS,variants) $(call flag,TEACHER,teacher)
 ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
-.PHONY: run compare inspect search seeds results test fuzz lint hooks lab wheel readme clean help
+.PHONY: run compare inspect search seeds encode results test fuzz lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
@@ -31,6 +31,9 @@ search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-w
 
 seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(LATENTKIT) seeds $(ALL) $(call flag,RECIPE,recipe) $(call names,SEEDS,seeds) $(if $(TEAM_D),--team-d) $(call flag,EPOCHS,epochs)
+
+encode: $(READY) ## make the competition's files of pictures and captions: make encode IMAGES=folder CAPTIONS=captions.txt OUT=folder [TEST=captions.txt] [TEXT=encoder] [IMAGE=encoder] [VARIANTS=3] [VIEW=name] [MISSING=stop|skip]
+	@$(LATENTKIT) encode --out "$(OUT)" $(if $(DEBUG),--debug) $(foreach name,IMAGES CAPTIONS TEST TEXT IMAGE VARIANTS VIEW MISSING PROMPT RESOLUTION BATCH DEVICE,$(call flag,$(name),$(shell echo $(name) | tr A-Z a-z))) $(call flag,TEXT_POOLING,text-pooling) $(call flag,IMAGE_POOLING,image-pooling) $(call flag,TEXT_LAYER,text-layer) $(call flag,IMAGE_LAYER,image-layer)
 
 results: $(READY) ## run everything that RESULTS.md holds, and write it: make results [DATA=folder] [OUT=folder] [MINUTES=5]
 	@$(LATENTKIT) run --out "$(OUT)/results/sample"

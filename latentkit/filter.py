@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['CLIP', 'TEACHER_ARRAYS', 'MARKS', 'fold_splits', 'out_of_fold', 'agreement', 'reason_of', 'suspicion', 'lowest',
-           'load_part', 'load_clip', 'find_pictures', 'open_picture', 'encode_with_clip', 'clip_latents', 'clip_scores',
-           'read_teacher', 'with_teacher', 'read_mark_table', 'read_marks', 'caption_list', 'write_filtered']
+           'load_clip', 'encode_with_clip', 'clip_latents', 'clip_scores', 'read_teacher', 'with_teacher',
+           'read_mark_table', 'read_marks', 'caption_list', 'write_filtered']
 
 # %% ../nbs/00b_filter.ipynb #828fc2ee
 import sys, warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -17,16 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from tqdm import tqdm
 
-from .data import Pairs, Split, check_headers, match_names, open_npz, read_array, read_list, save_npy, subset
+from .data import Pairs, Split, check_headers, open_npz, read_array, read_list, save_npy, subset
 from .data import write_npz, write_pairs
 from .files import InputError, atomic, writable_folder
 from .device import default_device
+from .encode import find_pictures, load_part, open_picture
 from .recipes import Recipe, get_recipe
 from .retrieval import ranks_in, similarity_blocks, unit
-from .style import read_picture
 from .train import fit, whole
 
 # %% ../nbs/00b_filter.ipynb #d1275a02
@@ -139,21 +138,6 @@ def lowest(
 # %% ../nbs/00b_filter.ipynb #8a212fcf
 CLIP = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K" # on the hub; a folder with a copy of it works as well
 
-def load_part(
-    kind,      # a class of transformers
-    model,     # a name on the hub, or a local folder
-    **options, # of its `from_pretrained`
-):
-    "One part of a CLIP; raises `InputError` if it is missing, damaged or no CLIP."
-    from safetensors import SafetensorError
-    try:
-        return kind.from_pretrained(str(model), **options)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        found = (str(error) or type(error).__name__).splitlines()[0][:160]
-        raise InputError(model, kind.__name__, found,
-                         "a CLIP for transformers in safetensors: a folder, or a name on the hub",
-                         "Check the name and the network, or download the model and give its folder.") from None
-
 # %% ../nbs/00b_filter.ipynb #8ae6407d
 def load_clip(
     model: str | Path = CLIP, # a name on the hub, or a local folder
@@ -165,44 +149,15 @@ def load_clip(
     except ImportError as error:
         raise InputError("clip_scores", "transformers", str(error), "the package transformers, 5 or newer",
                          'Install the extra: pip install "latentkit[clip]".') from None
-    clip, info = load_part(CLIPModel, model, use_safetensors=True, output_loading_info=True)
+    clip, info = load_part(CLIPModel, model, "a CLIP", use_safetensors=True, output_loading_info=True)
     if missing := sorted(info["missing_keys"]):
         raise InputError(model, missing[0], f"no such weights ({len(missing)} are missing)",
                          "all weights of a CLIPModel", "Give a complete CLIP model.")
-    tokenizer, size = load_part(CLIPTokenizer, model), clip.config.text_config.vocab_size
+    tokenizer, size = load_part(CLIPTokenizer, model, "a CLIP"), clip.config.text_config.vocab_size
     if not 3 < len(tokenizer) <= size:
         raise InputError(model, "tokenizer", f"{len(tokenizer)} tokens", f"more than 3, at most {size}",
                          "Put the tokenizer's files beside the model.")
-    return clip.to(device or default_device()).eval(), tokenizer, load_part(CLIPImageProcessorPil, model)
-
-# %% ../nbs/00b_filter.ipynb #857aa872
-def find_pictures(
-    folder: str | Path | None, # of pictures, at any depth
-    names: Iterable[str],      # (M,) image names
-) -> list[Path]: # (M,)
-    "The picture file of each name; raises `InputError` if it is missing or ambiguous."
-    found = sorted(Path(folder).rglob("*")) if folder else []
-    endings = Image.registered_extensions()
-    files = [path for path in found if path.suffix.lower() in endings and not path.name.startswith(".")]
-    if not files:
-        raise InputError(folder, "", "no pictures", "a folder of pictures", "Give the folder with the training images.")
-    there = [path.relative_to(folder).as_posix() for path in files]
-    try:
-        rows = match_names(folder, [str(name) for name in names], there)
-    except InputError as error:
-        raise InputError(folder, error.key, f"no picture, or several, of this name among {len(files):,}",
-                         "one picture of each name in images/names",
-                         "Add the picture, or drop the image's captions with `subset`.") from None
-    return [files[row] for row in rows]
-
-# %% ../nbs/00b_filter.ipynb #e59bdea0
-def open_picture(path: str | Path) -> Image.Image:
-    "A picture in RGB; raises `InputError` if it cannot be read."
-    try:
-        return read_picture(Path(path).parent, Path(path).name)
-    except Exception as error: # a hostile picture makes readers raise anything
-        raise InputError(path, "", f"a picture that cannot be read ({error})", "a whole picture",
-                         "Copy it again.") from None
+    return clip.to(device or default_device()).eval(), tokenizer, load_part(CLIPImageProcessorPil, model, "a CLIP")
 
 # %% ../nbs/00b_filter.ipynb #8683f7bb
 def encode_with_clip(

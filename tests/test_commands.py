@@ -55,6 +55,10 @@ WRONG = [ # command line, the user's value, what to do
     ("inspect --port {port}", "{port}", "Choose another, such as"),
     ("inspect --port eight", "'eight'", "a whole number from 1 to 65535"),
     ("run --epoch 3", "--epoch 3", 'Did you mean "--epochs"?'),
+    ("encode", "nothing", "see --help"),
+    ("encode --captions {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
+    ("encode --captions {tmp}/a_file --image-pooling max", "'max'", "one of mean, cls, pooler"),
+    ("encode --view other --captions {tmp}/a_file --out {tmp}/view", "a_file, line 1", "Add the header line."),
     ("sedes", "'sedes'", 'Did you mean "seeds"?'),
 ]
 
@@ -96,7 +100,7 @@ def held(tmp_path_factory):
     holder.kill()
     holder.communicate()
 
-@pytest.mark.parametrize("command", ["run", "compare", "seeds"])
+@pytest.mark.parametrize("command", ["run", "compare", "seeds", "encode"])
 def test_second_writer_is_told_who_writes(command, held):
     done = latentkit(command, "--out", str(held[0]))
     assert done.returncode == 2 and not done.stdout and done.stderr.count("\n") == 1

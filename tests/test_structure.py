@@ -11,7 +11,7 @@ FLOORS = [
     {"files"},
     {"data", "style"},
     {"device", "retrieval", "losses", "words", "sample"},
-    {"models", "recipes", "views"},
+    {"models", "recipes", "views", "encode"},
     {"networks", "analysis", "more"},
     {"checkpoint"},
     {"train"},
