@@ -9,9 +9,10 @@ __all__ = ['FLICKR', 'MISSING', 'TEXT', 'IMAGE', 'POOLINGS', 'SHARDS', 'PART', '
            'encode_batch', 'load_part', 'load_weights', 'weights_hash', 'short_name', 'check_pooling', 'pooled',
            'sized', 'load_image_encoder', 'Sentences', 'load_sentences', 'pooling_name', 'cached_part', 'check_tokens',
            'longest', 'load_tokens', 'load_text_encoder', 'whole_model', 'pooled_model', 'digest', 'shard_folder',
-           'Shards', 'fill_shards', 'encode_texts', 'ahead', 'encode_pictures', 'facts_of', 'recorded', 'difference',
-           'is_made', 'text_blocks', 'numbers_of', 'caption_latents', 'marks_of', 'picture_latents', 'reason_broken',
-           'list_skipped', 'without', 'encode_pairs', 'write_train', 'encode_queries', 'encode_view', 'encode_variants']
+           'Shards', 'drop_shards', 'fill_shards', 'encode_texts', 'ahead', 'encode_pictures', 'facts_of', 'recorded',
+           'difference', 'is_made', 'text_blocks', 'numbers_of', 'caption_latents', 'marks_of', 'picture_latents',
+           'reason_broken', 'list_skipped', 'without', 'encode_pairs', 'write_train', 'encode_queries', 'encode_view',
+           'encode_variants']
 
 # %% ../nbs/00d_encode.ipynb #cd388bbb
 import csv, hashlib, inspect, json, os, re, shutil, sys, zlib
@@ -47,7 +48,7 @@ class Captions:
     def __repr__(self):
         return f"Captions({len(self.texts):,} of {len(set(self.images)):,} images)"
 
-# %% ../nbs/00d_encode.ipynb #bdd8ab06
+# %% ../nbs/00d_encode.ipynb #c440fc86
 def checked(
     path: str | Path,       # the list, for messages
     ids: list | np.ndarray, # (N,) whole numbers, or text that holds them
@@ -65,7 +66,8 @@ def checked(
         numbers = np.array([int(i) for i in ids], np.int64)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(path, "id", str(error)[:80], "whole numbers below 2^63", "Number the captions anew.") from None
-    return Captions(check_numbers(path, "id", numbers), [" ".join(text.split()) for text in texts], images, str(path))
+    return Captions(check_numbers(path, "id", numbers), [re.sub(r"\s*[\r\n]+\s*", " ", text.strip()) for text in texts],
+                    images, str(path))
 
 # %% ../nbs/00d_encode.ipynb #b31bd6e6
 def read_coco(path: str | Path) -> Captions:
@@ -121,7 +123,7 @@ def read_list_of_captions(path: str | Path) -> Captions:
     numbers = range(1, len(columns["caption"]) + 1)
     return checked(path, columns.get("id", list(numbers)), columns["caption"], columns.get("image", []))
 
-# %% ../nbs/00d_encode.ipynb #2b9097cf
+# %% ../nbs/00d_encode.ipynb #8dae2426
 def read_folder(folder: str | Path) -> Captions:
     "Captions from every `name.txt` at any depth, one a line, for the picture `name`."
     texts, images = [], []
@@ -134,7 +136,11 @@ def read_folder(folder: str | Path) -> Captions:
 def read_npz_captions(path: str | Path) -> Captions:
     "The captions of an npz in the training format; raises `InputError` for any other."
     with open_npz(path) as archive:
-        return checked(path, read_ids(path, archive), read_array(path, archive, "captions/text", "U").tolist(), [])
+        ids, texts = read_ids(path, archive), read_array(path, archive, "captions/text", "U").tolist()
+    if len(ids) != len(texts) or not texts:
+        raise InputError(path, "captions/text", f"{len(texts)} texts", f"{len(ids)}, one an id",
+                         "Write the file again.")
+    return Captions(ids, texts, [], str(path))
 
 def read_any_captions(
     path: str | Path, # a list, COCO's JSON, an npz, or a folder of texts
@@ -302,7 +308,7 @@ def load_weights(
                          "Give a complete model.")
     return loaded.eval(), set(missing)
 
-# %% ../nbs/00d_encode.ipynb #3bac4695
+# %% ../nbs/00d_encode.ipynb #a31083bc
 def weights_hash(
     model: torch.nn.Module,
     missing: Iterable[str] = (), # weights that were not in the file
@@ -310,7 +316,7 @@ def weights_hash(
     "A short checksum of up to 256 values of each of a model's weights, whatever the names."
     parts = []
     for name, weights in model.named_parameters():
-        if name not in missing:
+        if not name.endswith(tuple(missing)):
             values = weights.detach().flatten()
             some = values[::max(1, len(values)//256)].float().cpu().numpy()
             parts.append(hashlib.sha256(repr(tuple(weights.shape)).encode() + some.tobytes()).digest())
@@ -320,7 +326,7 @@ def short_name(model: str | Path) -> str: # model: a folder, or a name on the hu
     "An encoder's name without the folders before it."
     return Path(model).resolve().name if Path(model).is_dir() else str(model)
 
-# %% ../nbs/00d_encode.ipynb #35a4921d
+# %% ../nbs/00d_encode.ipynb #d181bc24
 POOLINGS = "mean", "cls", "pooler"
 
 def check_pooling(
@@ -335,12 +341,12 @@ def check_pooling(
     if layer != -1 and not -count - 1 <= layer <= count:
         raise InputError(name, "layer", str(layer), f"-1, the last, or 0 to {count}", "Choose another layer.")
     layer = layer - count - 1 if layer >= 0 else layer
-    lacks = getattr(model, "pooler", None) is None and not hasattr(model, "post_layernorm")
-    if pooling == "pooler" and (layer != -1 or lacks and "dinov2" not in model.config.model_type or missing):
+    if pooling == "pooler" and (layer != -1 or missing):
         raise InputError(name, "pooling", f"pooler, at layer {layer}", "a model with a pooler, and its last layer",
                          "Choose mean or cls.")
     return layer
 
+# %% ../nbs/00d_encode.ipynb #c5651c73
 def pooled(
     output,                    # of a model of transformers
     mask: torch.Tensor | None, # (B, tokens), 1 for a token and 0 for padding; None: all are tokens
@@ -349,6 +355,8 @@ def pooled(
 ) -> torch.Tensor: # (B, dims)
     "One latent an item."
     if pooling == "pooler":
+        if getattr(output, "pooler_output", None) is None:
+            raise InputError("encode", "pooling", "a model without a pooler", "mean or cls", "Choose one of them.")
         return output.pooler_output.flatten(1)
     states = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
     states = (states.flatten(2).mT if states.dim() == 4 else states).float() # a map of pixels is a list of tokens
@@ -480,7 +488,7 @@ def load_tokens(model: str | Path): # model: a name on the hub, or a local folde
     tokenizer.padding_side = "right"
     return tokenizer
 
-# %% ../nbs/00d_encode.ipynb #2eac4741
+# %% ../nbs/00d_encode.ipynb #caa331bb
 def load_text_encoder(
     model: str | Path = TEXT,    # a name on the hub, or a local folder
     pooling: str | None = None,  # one of `POOLINGS`; None: as sentence-transformers' modules say, else the mean
@@ -506,7 +514,8 @@ def load_text_encoder(
         sentences.model.max_seq_length = tokens
     whole = sentences and pooling is None and layer == -1
     options = {"encoder": short_name(model), "library": "sentence-transformers" if sentences else "transformers",
-               "weights": weights_hash(loaded, missing), "pooling": pooling or "mean", "normalise": False,
+               "weights": weights_hash(sentences.model if whole else loaded, missing), "pooling": pooling or "mean",
+               "normalise": False,
                "layer": check_pooling(loaded, str(model), pooling or "mean", layer, missing), "prompt": prompt,
                "tokens": tokens}
     if whole:
@@ -532,9 +541,9 @@ def pooled_model(model, tokenizer, options: dict, device: torch.device) -> Calla
 
     return latents
 
-# %% ../nbs/00d_encode.ipynb #7cd9be38
+# %% ../nbs/00d_encode.ipynb #4bb24690
 SHARDS = ".encoding"
-PART = {"captions": 4096, "pictures": 512} # items of a shard
+PART = {"captions": 2048, "pictures": 512} # items of a shard
 
 def digest(*parts: object) -> str:
     "A short checksum of plain values."
@@ -557,7 +566,7 @@ def shard_folder(
     drop_leftovers(folder)
     return folder
 
-# %% ../nbs/00d_encode.ipynb #59428fe5
+# %% ../nbs/00d_encode.ipynb #407cc58d
 @dataclass(frozen=True)
 class Shards:
     "Latents of some items, in parts on disk."
@@ -575,11 +584,13 @@ class Shards:
         for path in self.paths():
             yield load_npy(path, mapped=False)
 
-    def drop(self) -> None:
-        "Delete the parts, once they are joined."
-        shutil.rmtree(self.folder)
-        with suppress(OSError):
-            self.folder.parent.rmdir() # fails while it holds other shards
+def drop_shards(out: Path, *whats: str) -> None:
+    "Delete shards once they are joined."
+    for what in whats:
+        for folder in out.glob(f"{SHARDS}/{what}-*"):
+            shutil.rmtree(folder)
+    with suppress(OSError):
+        (out/SHARDS).rmdir() # fails while it holds other shards
 
 # %% ../nbs/00d_encode.ipynb #40847a37
 def fill_shards(
@@ -619,7 +630,7 @@ def encode_texts(
         bar.update(len(rows))
     return latents
 
-# %% ../nbs/00d_encode.ipynb #079fe5e0
+# %% ../nbs/00d_encode.ipynb #f1cd0ae4
 def ahead(
     work: Callable,  # what is done with an item
     items: Iterable,
@@ -638,6 +649,7 @@ def ahead(
         finally:
             threads.shutdown(cancel_futures=True)
 
+# %% ../nbs/00d_encode.ipynb #9e74b430
 def encode_pictures(
     encoder: Encoder,
     paths: list[Path], # (n,)
@@ -683,7 +695,7 @@ def recorded(path: str | Path) -> dict:
                     found[key.removeprefix("metadata/")] = json.loads(read_array(path, archive, key, "U")[0])
     return found
 
-# %% ../nbs/00d_encode.ipynb #46ce56d0
+# %% ../nbs/00d_encode.ipynb #1b153343
 def difference(asked, found) -> str: # "" for the same encoder
     "How two encoders' options differ, but for their names: the weights tell them apart."
     if not isinstance(asked, dict) or not isinstance(found, dict):
@@ -696,7 +708,8 @@ def difference(asked, found) -> str: # "" for the same encoder
 
 def is_made(
     path: Path,
-    facts: dict, # what the file is to be made with, and `made_of`
+    facts: dict,  # what the file is to be made with, and `made_of`
+    *whats: str,  # its shards, which a kill may have left beside the finished file
 ) -> bool:
     "Is the file there, made of the same input? Raises `InputError` if it holds other latents."
     if not path.exists():
@@ -710,9 +723,12 @@ def is_made(
         if other := difference(facts[name], found[name]):
             raise InputError(path, f"metadata/{name}", f"latents of another encoder: {other}", "the same encoder",
                              "Choose another output folder, or delete the file.")
-    return found.get("made_of") == facts["made_of"]
+    if found.get("made_of") != facts["made_of"]:
+        return False
+    drop_shards(path.parent, *whats)
+    return True
 
-# %% ../nbs/00d_encode.ipynb #812bd7dd
+# %% ../nbs/00d_encode.ipynb #7e61e7b3
 def text_blocks(texts: list[str]) -> tuple: # as `write_npz` takes it
     "Texts as an array that is written in blocks, since one long text makes every row wide."
     dtype = np.dtype(f"U{max(1, *map(len, texts))}" if texts else "U1")
@@ -729,7 +745,7 @@ def caption_latents(
     encoder: Encoder,
     batch: int,
     progress: bool,
-) -> tuple[Shards, tuple]: # the shards, and the latents as `write_npz` takes them
+) -> tuple: # as `write_npz` takes it
     "Encode captions."
     key = digest(encoder.options, captions.texts)
     def make(part: slice, bar):
@@ -737,7 +753,7 @@ def caption_latents(
     shards = Shards(shard_folder(out, what, key, progress), len(captions.texts), PART["captions"])
     fill_shards(shards, make, what, "captions", progress)
     width = next(shards.blocks()).shape[1]
-    return shards, ((len(captions.texts), width), np.float32, shards.blocks())
+    return (len(captions.texts), width), np.float32, shards.blocks()
 
 # %% ../nbs/00d_encode.ipynb #fade8e65
 def marks_of(pictures: Pictures) -> list: # name, bytes and a checksum of the end of each picture
@@ -805,7 +821,7 @@ def without(
     kept = Captions(captions.ids[keep], [captions.texts[row] for row in keep], [], captions.path)
     return kept, row_of[pictures.image_of[keep]]
 
-# %% ../nbs/00d_encode.ipynb #f3809ff6
+# %% ../nbs/00d_encode.ipynb #27efd6fd
 def encode_pairs(
     captions: Captions,
     pictures: Pictures,
@@ -820,7 +836,7 @@ def encode_pairs(
     path, marks = out/"train.npz", marks_of(pictures)
     facts: dict = {"text_encoder": text.options, "image_encoder": image.options}
     facts["made_of"] = digest(facts, marks, captions.ids.tolist(), captions.texts, pictures.image_of.tolist())
-    if is_made(path, facts):
+    if is_made(path, facts, "captions", "pictures"):
         return path
     shards = picture_latents(pictures, out, "pictures", image, lambda picture, _: [picture],
                              digest(image.options, marks), missing, batch, progress)
@@ -829,13 +845,12 @@ def encode_pairs(
     if not whole.any():
         raise InputError(pictures.folder, "", "no picture that can be read", "at least one", "Copy the pictures again.")
     kept, image_of = without(captions, pictures, whole)
-    words, latents = caption_latents(kept, out, "captions", text, batch, progress)
+    latents = caption_latents(kept, out, "captions", text, batch, progress)
     names = [name for name, there in zip(pictures.names, whole) if there]
     width = next(block.shape[2] for block in shards.blocks() if np.isfinite(block[:, 0, 0]).any())
     seen = (block[np.isfinite(block[:, 0, 0]), 0] for block in shards.blocks())
     write_train(path, facts, kept, image_of, latents, names, ((len(names), width), np.float32, seen))
-    words.drop()
-    shards.drop()
+    drop_shards(out, "captions", "pictures")
     return path
 
 # %% ../nbs/00d_encode.ipynb #a9448cbc
@@ -857,7 +872,7 @@ def write_train(
         "captions/label": ((n, m), bool, label),
         "images/names": text_blocks(names), "images/embeddings": image}, compress=1)
 
-# %% ../nbs/00d_encode.ipynb #42c5175f
+# %% ../nbs/00d_encode.ipynb #64b4c59a
 def encode_queries(
     captions: Captions,
     out: Path,             # gets test.clean.npz
@@ -869,17 +884,17 @@ def encode_queries(
     path = out/"test.clean.npz"
     facts: dict = {"text_encoder": encoder.options}
     facts["made_of"] = digest(facts, captions.ids.tolist(), captions.texts)
-    if is_made(path, facts):
+    if is_made(path, facts, "test"):
         return path
-    shards, latents = caption_latents(captions, out, "test", encoder, batch, progress)
+    latents = caption_latents(captions, out, "test", encoder, batch, progress)
     sizes = numbers_of(num_captions=len(captions.ids), embedding_dim_text=latents[0][1])
     write_npz(path, sizes | facts_of(facts) | {
         "captions/ids": captions.ids, "captions/text": text_blocks(captions.texts), "captions/embeddings": latents},
         compress=1)
-    shards.drop()
+    drop_shards(out, "test")
     return path
 
-# %% ../nbs/00d_encode.ipynb #e3bf58d3
+# %% ../nbs/00d_encode.ipynb #b62190fe
 def encode_view(
     captions: Captions,
     path: Path,            # such as train.npz in a folder of its own
@@ -891,14 +906,14 @@ def encode_view(
     "Write the latents of another text encoder; raises `InputError` where the file holds other latents."
     facts: dict = {"text_encoder": encoder.options, "view": name}
     facts["made_of"] = digest(facts, captions.ids.tolist(), captions.texts)
-    if is_made(path, facts):
+    if is_made(path, facts, path.stem):
         return path
-    shards, latents = caption_latents(captions, path.parent, path.stem, encoder, batch, progress)
+    latents = caption_latents(captions, path.parent, path.stem, encoder, batch, progress)
     write_npz(path, facts_of(facts) | {"captions/ids": captions.ids, "captions/embeddings": latents}, compress=1)
-    shards.drop()
+    drop_shards(path.parent, path.stem)
     return path
 
-# %% ../nbs/00d_encode.ipynb #55492054
+# %% ../nbs/00d_encode.ipynb #0fcee324
 def encode_variants(
     out: Path,             # holds train.npz, and gets variants.npz
     folder: str | Path,    # of the pictures of train.npz
@@ -914,7 +929,7 @@ def encode_variants(
     pictures = Pictures(Path(folder), find_pictures(folder, names), np.arange(0), [])
     facts: dict = {"image_encoder": encoder.options}
     facts["made_of"] = digest(facts, marks_of(pictures), count)
-    if is_made(path, facts):
+    if is_made(path, facts, "variants"):
         return path
     def views(picture, path):
         return variants_of(picture, path.name, count)
@@ -925,5 +940,5 @@ def encode_variants(
     write_npz(path, facts_of(facts) | {
         "images/variants": (shape, np.float16, blocks), "images/names": text_blocks(names),
         "variants/names": np.array(variant_names(count))}, compress=1)
-    shards.drop()
+    drop_shards(out, "variants")
     return path
