@@ -48,7 +48,7 @@ class Captions:
     def __repr__(self):
         return f"Captions({len(self.texts):,} of {len(set(self.images)):,} images)"
 
-# %% ../nbs/00d_encode.ipynb #c440fc86
+# %% ../nbs/00d_encode.ipynb #a925116c
 def checked(
     path: str | Path,       # the list, for messages
     ids: list | np.ndarray, # (N,) whole numbers, or text that holds them
@@ -63,6 +63,8 @@ def checked(
     if not texts:
         raise InputError(path, "", "no captions", "at least one caption", "Give another list.")
     try:
+        if any(isinstance(i, (bool, float)) for i in ids):
+            raise TypeError("a number that is not whole")
         numbers = np.array([int(i) for i in ids], np.int64)
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(path, "id", str(error)[:80], "whole numbers below 2^63", "Number the captions anew.") from None
@@ -245,7 +247,7 @@ def variants_of(
         made.append(ImageOps.mirror(crop) if rng.random() < .5 else crop)
     return made[:count]
 
-# %% ../nbs/00d_encode.ipynb #43ce9860
+# %% ../nbs/00d_encode.ipynb #e9be00d3
 @dataclass(frozen=True)
 class Encoder:
     "A frozen encoder of pictures or captions."
@@ -253,6 +255,11 @@ class Encoder:
     device: torch.device
     prepare: Callable    # one picture or caption -> what `latents` takes
     latents: Callable    # prepared items, (B,) -> (B, dims) tensor
+
+    @property
+    def identity(self) -> dict:
+        "The options without the name, which a renamed folder changes."
+        return {name: value for name, value in self.options.items() if name != "encoder"}
 
 @torch.inference_mode()
 def encode_batch(
@@ -728,7 +735,7 @@ def is_made(
     drop_shards(path.parent, *whats)
     return True
 
-# %% ../nbs/00d_encode.ipynb #7e61e7b3
+# %% ../nbs/00d_encode.ipynb #fd89764f
 def text_blocks(texts: list[str]) -> tuple: # as `write_npz` takes it
     "Texts as an array that is written in blocks, since one long text makes every row wide."
     dtype = np.dtype(f"U{max(1, *map(len, texts))}" if texts else "U1")
@@ -747,7 +754,7 @@ def caption_latents(
     progress: bool,
 ) -> tuple: # as `write_npz` takes it
     "Encode captions."
-    key = digest(encoder.options, captions.texts)
+    key = digest(encoder.identity, captions.texts)
     def make(part: slice, bar):
         return encode_texts(encoder, captions.texts[part], batch, bar)
     shards = Shards(shard_folder(out, what, key, progress), len(captions.texts), PART["captions"])
@@ -821,7 +828,7 @@ def without(
     kept = Captions(captions.ids[keep], [captions.texts[row] for row in keep], [], captions.path)
     return kept, row_of[pictures.image_of[keep]]
 
-# %% ../nbs/00d_encode.ipynb #27efd6fd
+# %% ../nbs/00d_encode.ipynb #99291eb3
 def encode_pairs(
     captions: Captions,
     pictures: Pictures,
@@ -835,11 +842,12 @@ def encode_pairs(
     "Write train.npz; raises `InputError` where it holds other latents, or a picture is broken."
     path, marks = out/"train.npz", marks_of(pictures)
     facts: dict = {"text_encoder": text.options, "image_encoder": image.options}
-    facts["made_of"] = digest(facts, marks, captions.ids.tolist(), captions.texts, pictures.image_of.tolist())
+    facts["made_of"] = digest(text.identity, image.identity, marks, captions.ids.tolist(), captions.texts,
+                              pictures.image_of.tolist())
     if is_made(path, facts, "captions", "pictures"):
         return path
     shards = picture_latents(pictures, out, "pictures", image, lambda picture, _: [picture],
-                             digest(image.options, marks), missing, batch, progress)
+                             digest(image.identity, marks), missing, batch, progress)
     whole = np.concatenate([np.isfinite(block[:, 0, 0]) for block in shards.blocks()])
     list_skipped(out, pictures, np.flatnonzero(~whole), progress)
     if not whole.any():
@@ -872,7 +880,7 @@ def write_train(
         "captions/label": ((n, m), bool, label),
         "images/names": text_blocks(names), "images/embeddings": image}, compress=1)
 
-# %% ../nbs/00d_encode.ipynb #64b4c59a
+# %% ../nbs/00d_encode.ipynb #11838a34
 def encode_queries(
     captions: Captions,
     out: Path,             # gets test.clean.npz
@@ -883,7 +891,7 @@ def encode_queries(
     "Write test.clean.npz; raises `InputError` where it holds other latents."
     path = out/"test.clean.npz"
     facts: dict = {"text_encoder": encoder.options}
-    facts["made_of"] = digest(facts, captions.ids.tolist(), captions.texts)
+    facts["made_of"] = digest(encoder.identity, captions.ids.tolist(), captions.texts)
     if is_made(path, facts, "test"):
         return path
     latents = caption_latents(captions, out, "test", encoder, batch, progress)
@@ -894,7 +902,7 @@ def encode_queries(
     drop_shards(out, "test")
     return path
 
-# %% ../nbs/00d_encode.ipynb #b62190fe
+# %% ../nbs/00d_encode.ipynb #f986bad0
 def encode_view(
     captions: Captions,
     path: Path,            # such as train.npz in a folder of its own
@@ -905,7 +913,7 @@ def encode_view(
 ) -> Path:
     "Write the latents of another text encoder; raises `InputError` where the file holds other latents."
     facts: dict = {"text_encoder": encoder.options, "view": name}
-    facts["made_of"] = digest(facts, captions.ids.tolist(), captions.texts)
+    facts["made_of"] = digest(encoder.identity, captions.ids.tolist(), captions.texts)
     if is_made(path, facts, path.stem):
         return path
     latents = caption_latents(captions, path.parent, path.stem, encoder, batch, progress)
@@ -913,7 +921,7 @@ def encode_view(
     drop_shards(path.parent, path.stem)
     return path
 
-# %% ../nbs/00d_encode.ipynb #0fcee324
+# %% ../nbs/00d_encode.ipynb #d1f85dcc
 def encode_variants(
     out: Path,             # holds train.npz, and gets variants.npz
     folder: str | Path,    # of the pictures of train.npz
@@ -928,7 +936,7 @@ def encode_variants(
         names = read_array(train, archive, "images/names", "U").tolist()
     pictures = Pictures(Path(folder), find_pictures(folder, names), np.arange(0), [])
     facts: dict = {"image_encoder": encoder.options}
-    facts["made_of"] = digest(facts, marks_of(pictures), count)
+    facts["made_of"] = digest(encoder.identity, marks_of(pictures), count)
     if is_made(path, facts, "variants"):
         return path
     def views(picture, path):
