@@ -81,6 +81,9 @@ def test_make_passes_its_variables_on():
     for part in '--data "a b"', '--out "."', '--epochs "3"', "--recipes ridge best", "--blends none", "--debug", \
             "--extra a.npz b", "--views v=c":
         assert part in line
+    line = run(*made, "-n", "encode", "IMAGES=a b", "CAPTIONS=c", "TEXT_LAYER=-2", "VIEW=v").stdout
+    for part in '--images "a b"', '--captions "c"', '--text-layer "-2"', '--view "v"':
+        assert part in line
     done = run(*made, "run", "DATA=nowhere", f"BIN={Path(sys.executable).parent}")
     assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from project import ROOT
 
+os.environ["HF_HUB_OFFLINE"] = "1" # before its library is imported
 transformers = pytest.importorskip("transformers", minversion="5", reason="the extra `encode` is not installed")
 pytest.importorskip("sentence_transformers", reason="the extra `encode` is not installed")
 torch = pytest.importorskip("torch")
@@ -30,10 +31,9 @@ FLICKR = Path(os.environ.get("LATENTKIT_FLICKR8K", ROOT.parent/"shared"/"flickr8
 IMAGES, TESTS = 200, 40
 
 @pytest.fixture(scope="module", autouse=True)
-def quiet(tmp_path_factory):
-    "No network, no bars; copies of npz files go to a cache of the test's own."
+def cache(tmp_path_factory):
+    "Copies of npz files go to a cache of the tests' own."
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("LATENTKIT_CACHE", os.environ.get("LATENTKIT_CACHE", str(tmp_path_factory.mktemp("cache"))))
         yield
 
