@@ -30,7 +30,7 @@ def maker(name: str, text: str):
     return make
 
 BYTES = {"captions.json": Bytes(maker("captions.json", json.dumps(COCO)), read, exact=False),
-         **{name: Bytes(maker(name, text), read, exact=False) for name, text in LISTS.items()}}
+         **{f"captions in {name}": Bytes(maker(name, text), read, exact=False) for name, text in LISTS.items()}}
 
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 records = st.dictionaries(st.sampled_from(["id", "image_id", "file_name", "caption"]), values, max_size=4)
@@ -54,5 +54,5 @@ def check(value: dict, folder: Path) -> None:
     assert images == [names[note["image_id"]] for note in value["annotations"]]
     assert [text.split() for text in texts] == [note["caption"].split() for note in value["annotations"]]
 
-STRUCTURES = {"coco": Structure(forged, check)}
+STRUCTURES = {"captions of COCO": Structure(forged, check)}
 PAST: dict = {}
