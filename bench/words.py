@@ -1,0 +1,155 @@
+"""What learned words are worth beside the frozen ones of `best_words`, on Flickr8k, by the images of bench/best.py.
+
+    .venv/bin/python bench/words.py ../shared/flickr8k             # variants, three seeds, paired by image
+    .venv/bin/python bench/words.py ../shared/flickr8k tuned gru   # only some of them
+"""
+import sys
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from latentkit.data import Split, find_data, read_pairs, split_by_image
+from latentkit.networks import CanonicalMLP, add_map, hidden_layers, zero
+from latentkit.recipes import get_recipe
+from latentkit.retrieval import better_than, full_ranks
+from latentkit.train import fit
+from latentkit.words import WEIGHT, beside, fit_words, vectoriser
+
+SEEDS = 42, 43, 44
+source = find_data(sys.argv[1])
+pairs = read_pairs(source.train, source.captions)
+whole = split_by_image(pairs.image_of)
+learnt = np.unique(pairs.image_of[whole.train])
+chosen = np.random.default_rng(5).choice(learnt, len(learnt)//9, replace=False) # to judge by as well
+apart = np.flatnonzero(np.isin(pairs.image_of, chosen))
+split = Split(np.setdiff1d(whole.train, apart), np.sort(np.r_[whole.val, apart]), whole.test)
+images, target = pairs.gallery(split.val)
+
+WORDS = fit_words("latents+words", pairs.captions[split.train])
+text = beside(pairs.text, pairs.captions, WORDS)
+numbered = replace(pairs, text=np.c_[text, np.arange(len(text))].astype(np.float32), crc=None) # a caption's row is last
+tfidf = vectoriser(vocabulary=WORDS.terms)
+tfidf.idf_ = WORDS.idf
+
+
+def padded(rows):
+    "Rows of numbers, as long as the longest, filled up with 0."
+    return nn.utils.rnn.pad_sequence([torch.as_tensor(row) for row in rows], batch_first=True)
+
+
+def terms_of(captions):
+    "The numbers (N, L) of each caption's terms, from 1, and their TF-IDF (N, L)."
+    counted = tfidf.transform(captions)
+    terms, weights = (np.split(part, counted.indptr[1:-1]) for part in (counted.indices + 1, counted.data))
+    return padded(terms).long(), padded(weights).float()
+
+
+def tokens_of(captions):
+    "The numbers (N, T) of each caption's single words in their order, from 1; 0 for an unknown one."
+    number, split_up = {term: 1 + i for i, term in enumerate(WORDS.terms)}, tfidf.build_tokenizer()
+    return padded([[number.get(word, 0) for word in split_up(caption.lower())] or [0] for caption in captions])
+
+
+captions = list(map(str, pairs.captions))
+TERMS, WEIGHTS = terms_of(captions)
+TOKENS = tokens_of(captions)
+
+
+class Numbered(CanonicalMLP):
+    "The model of `best_words`, with a learned vector for each term; a text's last column is the caption's row."
+    def __init__(self, dx, dy, width, dropped, pace, **options):
+        super().__init__(dx - 1, dy, **options)
+        self.dropped, self.slow, self.bag = dropped, pace, nn.EmbeddingBag(len(WORDS.terms) + 1, width, mode="sum")
+        nn.init.zeros_(self.bag.weight)
+
+    def start(self, text, image, image_of):
+        super().start(text[:, :-1], image, image_of)
+
+    def pace(self):
+        return {"bag.weight": self.slow}
+
+    def said(self, x):
+        "The sum of the vectors of each caption's terms, without those that are dropped."
+        rows = x[:, -1].long()
+        return self.bag(TERMS[rows], per_sample_weights=F.dropout(WEIGHTS[rows], self.dropped, self.training))
+
+
+class Tuned(Numbered, name="tuned"):
+    "The components of the SVD go on learning."
+    def __init__(self, dx, dy, dropped=.5, pace=.3, **options):
+        super().__init__(dx, dy, len(WORDS.mean), dropped, pace, **options)
+        self.bag.weight.data[1:] = torch.tensor(WORDS.components.T.astype(np.float32))
+
+    def unnormalised(self, x):
+        latents = x[:, :-1 - len(WORDS.mean)]
+        return super().unnormalised(torch.cat([latents, WEIGHT*self.said(x)], 1))
+
+
+class Added(Numbered, name="added"):
+    "The vectors are added to the query."
+    def __init__(self, dx, dy, dropped=.5, pace=.05, **options):
+        super().__init__(dx, dy, dy, dropped, pace, **options)
+
+    def unnormalised(self, x):
+        return super().unnormalised(x[:, :-1]) + self.said(x)
+
+
+class Beside(Numbered, name="beside"):
+    "The vectors are more inputs of the hidden layer."
+    def __init__(self, dx, dy, width=64, dropped=.5, pace=.1, **options):
+        super().__init__(dx, dy, width, dropped, pace, **options)
+        hidden = self.deep[0].out_features
+        self.deep = hidden_layers(dx - 1 + width, dy, hidden, 1, self.deep[1].p)
+
+    def unnormalised(self, x):
+        known = self.input_dropout(F.normalize(x[:, :-1]) - self.mean)
+        return add_map(self.deep(torch.cat([known, self.said(x).to(known.dtype)], 1)), known, self.affine)
+
+
+class GRU(Beside, name="gru"):
+    "As `Beside`, by a text encoder that reads the words in their order."
+    def __init__(self, dx, dy, width=256, dropped=.2, pace=1., **options):
+        super().__init__(dx, dy, width, dropped, pace, **options)
+        self.bag = nn.Embedding(len(WORDS.terms) + 1, 128)
+        self.read = nn.GRU(128, width//2, batch_first=True, bidirectional=True)
+        self.map = zero(nn.Linear(width, width))
+
+    def said(self, x):
+        tokens = TOKENS[x[:, -1].long()]
+        if self.training:
+            tokens = tokens*(torch.rand(tokens.shape) >= self.dropped)
+        known = (tokens > 0)[..., None]
+        with torch.autocast("cpu", enabled=False):
+            read = self.read(self.bag(tokens))[0]*known
+            return self.map(read.sum(1)/known.sum(1).clamp(min=1))
+
+
+def judge(recipe, of):
+    "Seconds of the slowest seed, and the ranks of all seeds in a row."
+    trained = [fit(recipe.but(seed=seed, refit=False), of, split, progress=False) for seed in SEEDS]
+    ranks = [full_ranks(checkpoint.predict(of, split.val), pairs.image[images], target) for checkpoint in trained]
+    return max(checkpoint.seconds[-1] for checkpoint in trained), np.concatenate(ranks)
+
+
+def learned(name, **options):
+    "`best_words` with a model that learns words."
+    base = get_recipe("best_words")
+    return base.but(name=name, model=name, track="latents", model_options=base.model_options | options), numbered
+
+
+VARIANTS = {
+    "20 epochs": (get_recipe("best_words").but(epochs=20), pairs),
+    "terms dropped, nothing learned": learned("tuned", pace=0.),
+    "tuned": learned("tuned"), "added": learned("added"), "beside": learned("beside"), "gru": learned("gru"),
+}
+seconds, base = judge(get_recipe("best_words"), pairs)
+print("| variant | MRR | difference, 95 % | seconds |\n|---|---|---|---|")
+print(f"| best_words | {(1/base).mean():.4f} | | {seconds:.0f} |", flush=True)
+for name in sys.argv[2:] or VARIANTS:
+    seconds, ranks = judge(*VARIANTS[name])
+    row = better_than(ranks, base, np.tile(target, len(SEEDS)))
+    difference = f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
+    print(f"| {name} | {(1/ranks).mean():.4f} | {difference} | {seconds:.0f} |", flush=True)
