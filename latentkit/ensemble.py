@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['ROW', 'MOST_BYTES', 'to_float32', 'read_latents', 'Predictions', 'save_gallery', 'check_weights', 'blend',
            'blend_predictions', 'Blend', 'blends_of', 'Tables', 'search_alpha', 'simplex_starts', 'move_weight',
-           'search_simplex', 'select_greedily', 'nested', 'gap_weights', 'check_alike', 'mean_state', 'soup',
-           'json_list', 'write_submission', 'read_row', 'lines_of', 'read_submission', 'read_answers', 'check_ids',
-           'mean_of_submissions', 'check_submission']
+           'search_simplex', 'select_greedily', 'nested', 'gap_weights', 'check_alike', 'mean_state', 'mean_words',
+           'soup', 'json_list', 'write_submission', 'read_row', 'lines_of', 'read_submission', 'read_answers',
+           'check_ids', 'mean_of_submissions', 'check_submission']
 
 # %% ../nbs/03_ensemble.ipynb #0067a2e0
 import itertools, json, re, warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from .checkpoint import Checkpoint
 from .data import Pairs, Queries, Split, check_finite, check_numbers, open_npz, read_array, write_npz
 from .files import InputError, atomic
 from .views import with_views
+from .words import Words
 from .retrieval import PROTOCOLS, bootstrap_interval, candidate_table, ranks_in, similarity_table, unit
 from .train import Validation, finish_model, measure
 
@@ -312,6 +313,12 @@ def mean_state(states: Sequence[dict]) -> dict: # parameter or buffer -> tensor
         return torch.stack(values).double().mean(0).to(values[0].dtype) if values[0].is_floating_point() else values[0]
     return {key: mean([state[key] for state in states]) for key in states[0]}
 
+# %% ../nbs/03_ensemble.ipynb #5ebd2f1c
+def mean_words(words: Sequence[Words]) -> Words: # of the same terms
+    "The words whose vectors are the means of theirs."
+    components = np.mean([one.components for one in words], 0, np.float32).astype(np.float16)
+    return replace(words[0], components=components, mean=np.mean([one.mean for one in words], 0, np.float32))
+
 # %% ../nbs/03_ensemble.ipynb #8912bd14
 def soup(
     checkpoints: Sequence[Checkpoint], # of one architecture
@@ -322,8 +329,9 @@ def soup(
     check_alike(checkpoints)
     first, state = checkpoints[0], mean_state([checkpoint.state for checkpoint in checkpoints])
     recipe = first.recipe.but(name="soup", file=None)
-    result = Checkpoint(recipe, first.dims, state, first.fingerprint, {}, [], views=first.views)
-    model, seen = result.translator(), with_views(pairs, first.views)
+    views = replace(first.views, words=first.views.words and mean_words([one.views.words for one in checkpoints]))
+    result = Checkpoint(recipe, first.dims, state, first.fingerprint, {}, [], views=views)
+    model, seen = result.translator(), with_views(pairs, views)
     text, image = torch.tensor(seen.text[split.train]), torch.tensor(np.asarray(seen.image))
     result.state = finish_model(model, state, text, image, torch.tensor(seen.image_of[split.train]))
     result.metrics = {"best_epoch": 0, **measure(model, seen, split)}

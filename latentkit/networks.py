@@ -6,12 +6,14 @@
 __all__ = ['PLAIN_CANONICAL', 'zero', 'start_affine', 'Linear', 'random_bytes', 'Dropout', 'KeptPositive', 'ReLUDropout',
            'Direction', 'direction', 'add_map', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers', 'MLP1',
            'MLP2', 'MLPBaseline', 'ResidualMLP', 'wide_layer', 'WideResidual', 'added_block', 'AffineResMLP',
-           'GeomAdapter', 'CanonicalMLP', 'start_unit']
+           'GeomAdapter', 'CanonicalMLP', 'start_unit', 'TunedWords', 'words_from']
 
 # %% ../nbs/01c_networks.ipynb #d8393876
 import math
+from dataclasses import replace
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -19,6 +21,7 @@ from torch.nn import functional as F
 from .files import unknown_name
 from .models import (
     MODELS, Affine, Translator, check_lengths, check_moments, hub_offset, make_model, moments, procrustes)
+from .words import Words
 
 # %% ../nbs/01c_networks.ipynb #b2ff2327
 def zero(layer: nn.Linear) -> nn.Linear:
@@ -410,3 +413,62 @@ def start_unit(
     if length > 0: # 0 where the closed form has found nothing to say
         layer.weight.div_(length)
         layer.bias.div_(length)
+
+# %% ../nbs/01c_networks.ipynb #26071815
+class TunedWords(Translator):
+    "A translator that reads the terms of captions, see `words.term_rows`, where `inner` reads their vectors."
+    def __init__(self,
+        inner: Translator,
+        words: Words,         # the terms' vectors to start from
+        columns: slice,       # of the terms in a row
+        weight: float,        # length of the words
+        dropped: float = .5,  # part of the terms that are dropped while training
+        pace: float = .3,     # of the learning rate, for the vectors
+    ):
+        super().__init__(inner.dx, inner.dy)
+        self.inner, self.columns, self.weight, self.dropped, self.slow = inner, columns, weight, dropped, pace
+        vectors = torch.from_numpy(words.components.astype(np.float32)).T
+        vectors = F.pad(vectors, (0, 0, 1, 0)) # number 0: no term
+        self.bag = nn.EmbeddingBag.from_pretrained(vectors, freeze=False, mode="sum", padding_idx=0)
+        self.register_buffer("none", torch.from_numpy(words.mean)) # for captions without terms
+
+    def dense(self, x: torch.Tensor) -> torch.Tensor: # (n, 2*TERMS + ...) -> (n, k + ...)
+        "The rows that `inner` reads."
+        numbers, weights = x[:, self.columns].chunk(2, 1)
+        said = self.bag(numbers.long(), per_sample_weights=F.dropout(weights, self.dropped, self.training))
+        said = torch.where(weights.any(1, keepdim=True), said, self.none)
+        return torch.cat([x[:, :self.columns.start], self.weight*said, x[:, self.columns.stop:]], 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(self.dense(x))
+
+    def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner.unnormalised(self.dense(x))
+
+    @torch.no_grad()
+    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+        self.inner.start(self.eval().dense(text), image, image_of)
+
+    def begin_epoch(self, epoch: int, mrr: list) -> None:
+        self.inner.begin_epoch(epoch, mrr)
+
+    def pace(self) -> dict:
+        return {"bag.weight": self.slow} | {f"inner.{name}": part for name, part in self.inner.pace().items()}
+
+    @torch.no_grad()
+    def finish(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+        self.bag.weight.copy_(self.bag.weight.half()) # as `Words` keeps them
+        self.inner.finish(self.eval().dense(text), image, image_of)
+
+# %% ../nbs/01c_networks.ipynb #3965e8a5
+@torch.no_grad()
+def words_from(
+    tuned: TunedWords,  # finished
+    words: Words,       # that it started from
+    text: torch.Tensor, # (n, ...) training captions, as it reads them
+) -> Words:
+    "The words that a training has made."
+    vectors = tuned.bag.weight[1:].half().cpu().numpy()
+    said = tuned.eval().dense(text)[:, tuned.columns.start:tuned.columns.start + vectors.shape[1]]
+    mean = (said.double().mean(0)/tuned.weight).float().cpu().numpy()
+    return replace(words, components=np.ascontiguousarray(vectors.T), mean=mean)

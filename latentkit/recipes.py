@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['RANGES', 'CHOOSE', 'VIEW_OPTIONS', 'EXTRA_OPTIONS', 'CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE',
-           'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP', 'TEAM_E', 'BOTH', 'BEST', 'WITH_WORDS', 'WORDS',
-           'OURS', 'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values',
-           'check_numbers', 'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe',
-           'with_flags', 'get_blend']
+           'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP', 'TEAM_E', 'BOTH', 'BEST', 'WORDS', 'OURS',
+           'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values', 'check_numbers',
+           'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend']
 
 # %% ../nbs/01d_recipes.ipynb #93773d26
 import re
@@ -105,10 +104,12 @@ def check_values(recipe: Recipe) -> None:
     if recipe.choose not in CHOOSE:
         raise InputError(f"recipe {recipe.name}", "choose", repr(recipe.choose), " or ".join(CHOOSE), "Correct it.")
 
-# %% ../nbs/01d_recipes.ipynb #5051636e
+# %% ../nbs/01d_recipes.ipynb #39897c29
 VIEW_OPTIONS = { # option of a view -> its least value, and what it stays below
     "weight": (1e-6, 1e6), # the length of its rows
     "drop": (0, 1),        # how often it is left out while training
+    "pace": (0, 1),        # of `words`: the part of the learning rate at which they go on learning; 0: not at all
+    "terms": (0, 1),       # of `words` that go on learning: how often a term is dropped
 }
 EXTRA_OPTIONS = {"weight": (1e-6, 1 + 1e-9), "epochs": (1, 1 << 31)} # the same for extra pairs
 
@@ -127,6 +128,9 @@ def check_views(recipe: Recipe) -> None:
         raise InputError(where, "views", repr(recipe.views)[:80], "names with options, such as {\"latents\": {}}",
                          "Correct it.")
     check_numbers(where, "extra", recipe.extra, EXTRA_OPTIONS)
+    words = recipe.views.get("words")
+    if words and words.get("pace") and words.get("drop"):
+        raise InputError(where, "views 'words'", "pace and drop", "one of them", "Drop terms instead.")
     for name, options in recipe.views.items():
         check_numbers(where, f"views {name!r}", options, VIEW_OPTIONS)
 
@@ -207,8 +211,8 @@ BEST: dict = dict(model="canonical_mlp", loss="sum", loss_options=BOTH,
             model_options=dict(hidden=4096, dropout=.7, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2,
             sampler="distinct", batch_size=512, ema=.999, epochs=10, patience=None, monitor="full",
             precision="mixed", refit=True)
-WITH_WORDS: dict = {"latents": {}, "words": {}}
-WORDS: dict = BEST | dict(views=WITH_WORDS, model_options=BEST["model_options"] | dict(input_dropout=.35))
+WORDS: dict = BEST | dict(views={"latents": {}, "words": {"pace": .3, "terms": .5}},
+                          model_options=BEST["model_options"] | dict(input_dropout=.35))
 
 def from_random(recipe: dict) -> dict: # of a recipe's fields
     "The same fields from a random start, at twice the learning rate."
@@ -219,10 +223,10 @@ OURS = [
     Recipe("best", **BEST, file="best_model.pth"),
     Recipe("best_256", **BEST | dict(batch_size=256)),
     Recipe("best_random", **from_random(BEST)),
-    Recipe("quick_words", "canonical", epochs=0, views=WITH_WORDS, refit=True),
+    Recipe("quick_words", "canonical", epochs=0, views={"latents": {}, "words": {}}, refit=True),
     Recipe("best_words", **WORDS, file="best_words_model.pth"),
     Recipe("best_words_random", **from_random(WORDS)),
-    Recipe("best_views", **WORDS | dict(views={"all": {}})),
+    Recipe("best_views", **WORDS | dict(views={"all": {}, **WORDS["views"]})),
 ]
 
 # %% ../nbs/01d_recipes.ipynb #71f7221c

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images',
            'images_by_captions', 'distinct_images', 'check_sampler', 'has_variants', 'rows_of_epoch', 'known',
-           'steps_of', 'drawn_variants', 'image_latents', 'left_out', 'leave_out', 'taught', 'lesson_of', 'Batches',
-           'learning_rate', 'parameter_groups', 'make_optimiser', 'TrainingState', 'make_teacher', 'make_scaler',
-           'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch', 'clip_gradient', 'follow_weights',
-           'progress_bar', 'Validation', 'validation_loss', 'History', 'measure', 'Unfinished', 'is_unfinished',
-           'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged', 'keep_random_state', 'judge', 'out_of_time',
-           'cut_short', 'refit', 'whole', 'differing', 'check_current', 'unfinished_file', 'fit_and_save',
-           'load_or_fit']
+           'steps_of', 'drawn_variants', 'image_latents', 'tunes_words', 'left_out', 'leave_out', 'taught', 'lesson_of',
+           'Batches', 'learning_rate', 'parameter_groups', 'make_optimiser', 'as_trained', 'new_translator',
+           'TrainingState', 'make_teacher', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite',
+           'begin_epoch', 'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History',
+           'measure', 'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
+           'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'check_current',
+           'unfinished_file', 'fit_and_save', 'load_or_fit']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, math, sys, time, warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
@@ -32,9 +32,10 @@ from .files import InputError, atomic, check_options, unknown_name, writable_fol
 from .device import default_device, mixed_dtype
 from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
+from .networks import TunedWords, words_from
 from .recipes import Recipe
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
-from .views import Views, fit_views, named_views, with_views
+from .views import Views, fit_views, named_views, plain_views, views_of, with_views
 
 # %% ../nbs/02_train.ipynb #fa59e456
 SAMPLERS: dict[str, Callable] = {}
@@ -179,7 +180,11 @@ def image_latents(
     other = batches.variants[chosen.clamp(min=0), image_ids].float()
     return torch.where(chosen[:, None] < 0, plain, other)
 
-# %% ../nbs/02_train.ipynb #929ae35d
+# %% ../nbs/02_train.ipynb #89a614a2
+def tunes_words(recipe: Recipe, views: Views) -> bool:
+    "Do the words go on learning?"
+    return views.words is not None and recipe.epochs > 0 and recipe.views.get("words", {}).get("pace", 0.) > 0
+
 def left_out(
     recipe: Recipe,
     views: Views | None,
@@ -187,7 +192,7 @@ def left_out(
 ) -> list: # (columns, how often, (k,) mean) of each view that is left out at times
     "What `leave_out` needs."
     found, start = [], 0
-    for name, width in views.widths(text.shape[1]).items() if views else ():
+    for name, width in views.widths(text.shape[1], tunes_words(recipe, views)).items() if views else ():
         stop = start + width
         if often := recipe.views.get(name, {}).get("drop", 0.):
             found.append((slice(start, stop), often, text[:, start:stop].mean(0)))
@@ -233,10 +238,10 @@ class Batches:
         rows: np.ndarray | slice,       # of the captions to learn from
         device: torch.device,
         extra: np.ndarray | tuple = (), # (n,) int64, rows of extra captions, which come after those
-        views: Views | None = None,     # that make up the text, where some are left out at random
+        views: Views | None = None,     # that make up the text; None: latents alone
     ):
         check_sampler(recipe)
-        self.recipe, self.device = recipe, device
+        self.recipe, self.device, self.views = recipe, device, views
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(torch.tensor(pairs.text[rows], device=device), "text")
         self.image = check_lengths(torch.tensor(np.asarray(pairs.image), device=device), "image")
@@ -306,6 +311,25 @@ def make_optimiser(
     except RuntimeError:
         return kind([dict(group) for group in groups], **options)
 
+# %% ../nbs/02_train.ipynb #b5a064bb
+def as_trained(recipe: Recipe, pairs: Pairs, views: Views) -> Pairs:
+    "The pairs as a recipe's training sees them."
+    return with_views(pairs, views, tunes_words(recipe, views))
+
+def new_translator(
+    recipe: Recipe,
+    batches: Batches,
+) -> Translator:
+    "A recipe's translator for the captions that it learns from; it reads their terms where words go on learning."
+    width, dy, views = batches.text.shape[1], batches.image.shape[1], batches.views
+    if views is None or not tunes_words(recipe, views):
+        return make_model(recipe.model, width, dy, **recipe.model_options)
+    widths, options = views.widths(width, terms=True), recipe.views["words"]
+    before = sum(list(widths.values())[:list(widths).index("words")])
+    inner = make_model(recipe.model, width - widths["words"] + len(views.words.mean), dy, **recipe.model_options)
+    return TunedWords(inner, views.words, slice(before, before + widths["words"]), views.weights["words"],
+                      options.get("terms", .5), options["pace"])
+
 # %% ../nbs/02_train.ipynb #42a743ba
 class TrainingState:
     "All that changes while a recipe trains; its random numbers are torch's own, seeded by the recipe."
@@ -314,11 +338,11 @@ class TrainingState:
         batches: Batches,
     ):
         torch.manual_seed(recipe.seed)
-        dims, device = (batches.text.shape[1], batches.image.shape[1]), batches.device
-        self.model = make_model(recipe.model, *dims, **recipe.model_options).to(device)
+        device = batches.device
+        self.model = new_translator(recipe, batches).to(device)
         self.model.start(*known(batches))
         self.loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
-        self.teacher = make_teacher(recipe, dims[1], batches.taught, device)
+        self.teacher = make_teacher(recipe, batches.image.shape[1], batches.taught, device)
         self.average = copy.deepcopy(self.model) if recipe.ema else None
         self.dtype = mixed_dtype(recipe.precision, device)
         learning = [self.model, self.loss] + ([] if self.teacher is None else [self.teacher])
@@ -583,7 +607,7 @@ def is_unfinished(parts: dict) -> bool:
         best, seconds = training["best"], training["seconds"]
         return is_fact("history", training["history"]) and is_fact("state", best["state"]) and (
             0 <= best["epoch"] < len(training["history"]) == len(seconds)) and all(map(is_number, seconds))
-    return all(is_fact(key, judged[key]) for key in ("state", "metrics", "history")) and bool(parts["refit"])
+    return all(is_fact(key, judged[key]) for key in ("state", "views", "metrics", "history")) and bool(parts["refit"])
 
 # %% ../nbs/02_train.ipynb #7882ce3f
 def snapshot(model: Translator) -> dict: # name -> tensor
@@ -604,9 +628,17 @@ def finish_model(
     return snapshot(model)
 
 # %% ../nbs/02_train.ipynb #dde30f0a
-def finish(state: TrainingState, batches: Batches, kept: dict) -> dict:
-    "`finish_model` for a training, with the state dict of the epoch that is kept."
-    return finish_model(state.model, kept, *known(batches))
+def finish(
+    state: TrainingState,
+    batches: Batches,
+    kept: dict, # state dict of the epoch that is kept
+) -> dict: # state and views, in plain values: those of a `Checkpoint`
+    "`finish_model` for a training; words that went on learning become part of the views."
+    weights, views = finish_model(state.model, kept, *known(batches)), batches.views or Views({"latents": 1.}, None, {})
+    if isinstance(state.model, TunedWords):
+        views = replace(views, words=words_from(state.model, views.words, known(batches)[0]))
+        weights = snapshot(state.model.inner)
+    return {"state": weights, "views": plain_views(views)}
 
 # %% ../nbs/02_train.ipynb #7d8b947c
 def fit(
@@ -627,11 +659,11 @@ def fit(
     views = fit_views(recipe.views, pairs, np.r_[split.train, split.extra])
     with keep_random_state(device):
         judged = kept.parts.get("judged") or fit_judged(
-            recipe, with_views(pairs, views), split, device, progress, limit, report, kept, views)
+            recipe, as_trained(recipe, pairs, views), split, device, progress, limit, report, kept, views)
         if recipe.refit and "interrupted" not in judged["metrics"]:
             final = refit(recipe, pairs, split, judged, device, progress, kept)
     return Checkpoint(recipe, pairs.dims, judged["state"], fingerprint, judged["metrics"], judged["history"],
-                      judged["seconds"], views, final, made_with=made_with(device))
+                      judged["seconds"], views_of(judged["views"]), final, made_with=made_with(device))
 
 # %% ../nbs/02_train.ipynb #e9d40aaf
 def fit_judged(
@@ -640,7 +672,7 @@ def fit_judged(
     split: Split,
     device: torch.device, progress: bool, limit: float | None, report: Callable | None, # as for `fit`
     kept: Unfinished, views: Views,
-) -> dict: # state, metrics, history, seconds: those of a `Checkpoint`
+) -> dict: # state, views, metrics, history, seconds: those of a `Checkpoint`
     "Train on one part of the pairs, and keep the epoch that is best on another."
     began, history = time.perf_counter(), History(recipe)
     batches = Batches(recipe, pairs, split.train, device, split.extra, views)
@@ -671,8 +703,8 @@ def fit_judged(
         except KeyboardInterrupt:
             cut = {"interrupted": True}
             print(f"\n{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
-    weights, metrics = finish(state, batches, best["state"]), measure(state.model, pairs, split)
-    return {"state": weights, "metrics": {"best_epoch": best["epoch"], **metrics, **cut_short(history, limit), **cut},
+    made, metrics = finish(state, batches, best["state"]), measure(state.model, pairs, split)
+    return made | {"metrics": {"best_epoch": best["epoch"], **metrics, **cut_short(history, limit), **cut},
             "history": history.lines, "seconds": seconds[:len(history.lines)]}
 
 # %% ../nbs/02_train.ipynb #c27f7a2a
@@ -711,7 +743,7 @@ def refit(
     began, epochs = time.perf_counter(), judged["metrics"]["best_epoch"]
     views = fit_views(recipe.views, pairs)
     rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
-    batches = Batches(recipe, with_views(pairs, views), rows, device, split.extra, views)
+    batches = Batches(recipe, as_trained(recipe, pairs, views), rows, device, split.extra, views)
     state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]
     if saved := kept.parts.get("refit"):
         load_state(state, saved)
@@ -726,7 +758,8 @@ def refit(
         print(f"{recipe.name}: the training on all images was ended by Ctrl-C; the first one is kept.")
         return None
     judged["seconds"] = [*judged["seconds"], judged["seconds"][-1] + time.perf_counter() - began]
-    return {"state": finish(state, batches, snapshot(state.judged)), "views": views}
+    made = finish(state, batches, snapshot(state.judged))
+    return made | {"views": views_of(made["views"])}
 
 # %% ../nbs/02_train.ipynb #3d837454
 def whole(

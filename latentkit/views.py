@@ -6,7 +6,7 @@
 __all__ = ['VIEW_ARRAYS', 'OWN', 'PARTS', 'read_view', 'check_view_name', 'view_file', 'add_views', 'Views', 'directions',
            'plain_views', 'views_of', 'named_views', 'fit_views', 'with_views']
 
-# %% ../nbs/00h_views.ipynb #bfb47585
+# %% ../nbs/00h_views.ipynb #ac343c96
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 
 from .data import Pairs, Queries, check_headers, open_npz, read_floats, read_ids
 from .files import InputError, closest
-from .words import WEIGHT, Words, fit_words
+from .words import TERMS, WEIGHT, Words, fit_words, term_rows
 
 # %% ../nbs/00h_views.ipynb #e53b585e
 VIEW_ARRAYS = {"captions/ids": ("iu", "N"), "captions/embeddings": ("f", "N K")}
@@ -71,7 +71,7 @@ def add_views(
     read = {name: read_view(view_file(name, folder, part), of.ids) for name, folder in views.items()}
     return replace(of, views=of.views | read)
 
-# %% ../nbs/00h_views.ipynb #8fa72d4c
+# %% ../nbs/00h_views.ipynb #f5ad8089
 @dataclass(frozen=True, eq=False)
 class Views:
     "The views that a model reads, as they were fitted on its training captions."
@@ -92,11 +92,12 @@ class Views:
             0 if self.words is None else len(self.words.mean))
 
     def widths(self,
-        total: int, # width of a row
+        total: int,          # width of a row
+        terms: bool = False, # does it hold the terms of captions in place of the words' vectors?
     ) -> dict[str, int]: # in the order in which the views stand
         "How wide each view is."
         known = {name: len(mean) for name, mean in self.means.items()}
-        known |= {} if self.words is None else {"words": len(self.words.mean)}
+        known |= {} if self.words is None else {"words": 2*TERMS if terms else len(self.words.mean)}
         return {name: known.get(name, total - sum(known.values())) for name in self.weights}
 
     def one(self, name: str, of: Pairs | Queries, rows) -> np.ndarray: # (n, k) float32
@@ -108,11 +109,12 @@ class Views:
                              "the view that the model was trained with", f"Name its folder: VIEWS = {{{name!r}: ...}}")
         return directions(of.text[rows] if name == "latents" else of.views[name][rows], self.means.get(name))
 
-    def of(self, of: Pairs | Queries, rows=slice(None)) -> np.ndarray: # (n, width) float32
-        "What a model reads of captions; raises `InputError` where they lack a view, or have it in other dims."
+    def of(self, of: Pairs | Queries, rows=slice(None), terms: bool = False) -> np.ndarray: # (n, width) float32
+        "What a model reads of captions, see `widths`; raises `InputError` where they lack a view, or have other dims."
         if self.raw:
             return of.text[rows]
-        parts = [weight*self.one(name, of, rows) for name, weight in self.weights.items()]
+        parts = [term_rows(self.words, of.captions[rows]) if terms and name == "words" and self.words else
+                 weight*self.one(name, of, rows) for name, weight in self.weights.items()]
         return np.concatenate(parts, 1, dtype=np.float32)
 
 # %% ../nbs/00h_views.ipynb #e7f3b454
@@ -140,7 +142,7 @@ def views_of(plain: dict) -> Views:
     means = {name: mean.numpy() for name, mean in plain["means"].items()}
     return Views(plain["weights"], plain["words"] and Words.of(plain["words"]), means)
 
-# %% ../nbs/00h_views.ipynb #9fec26f8
+# %% ../nbs/00h_views.ipynb #91e14a7e
 def named_views(
     views: dict[str, dict], # name -> options, as a recipe has them
     of: Pairs,
@@ -171,6 +173,7 @@ def fit_views(
 def with_views(
     pairs: Pairs,
     views: Views,
+    terms: bool = False, # the captions' terms in place of the words' vectors
 ) -> Pairs:
     "The pairs as a model of these views sees them."
-    return pairs if views.raw else replace(pairs, text=views.of(pairs), crc=None)
+    return pairs if views.raw else replace(pairs, text=views.of(pairs, terms=terms), crc=None)
