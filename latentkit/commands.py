@@ -17,7 +17,7 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
 import argparse, csv, json, math, os, re, shutil, signal, socket, sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -252,8 +252,8 @@ MORE_FLAGS = {
     "extra-epochs": Flag("the last epoch with extra pairs; default: all have them", number),
     "views": Flag("latents of the captions by other encoders; each folder holds train.npz and test.npz", some_views,
                   "NAME=FOLDER", many=True),
-    "variants": Flag("part of the images for which an epoch draws a variant, from variants.npz beside train.npz",
-                     partial(number, kind=float, low=.001, high=1)),
+    "variants": Flag("part of the images for which an epoch draws a variant, from variants.npz beside train.npz; 0: "
+                     "none; default: as the recipe says", partial(number, kind=float, low=0, high=1)),
     "teacher": Flag("a CLIP, a folder or a name on the hub, that teaches by its latents of the training pairs",
                     lambda flag, text: text, "NAME"),
 }
@@ -546,10 +546,13 @@ def read_data(
     "The data of a command, told in three lines."
     from latentkit.data import read_pairs, split_by_image
     from latentkit.device import keep_freed_memory
+    from latentkit.more import read_variants
     from latentkit.sample import sample_source
     keep_freed_memory()
     source = find_data(folder) or sample_source()
     pairs = read_pairs(source.train, source.captions)
+    if source.variants:
+        pairs = replace(pairs, variants=read_variants(source.variants, pairs))
     split = split_by_image(pairs.image_of)
     print(f"data: {source.origin}\n{pairs}\n{split}", flush=True)
     return source, pairs, split

@@ -43,7 +43,7 @@ WRONG = [ # command line, the user's value, what to do
     ("run --extra {tmp}/none.npz", "{tmp}/none.npz", "Check the path"),
     ("run --extra-weight 2", "'2'", "a number from 0.001 to 1"),
     ("run --views minilm={tmp}/empty", "minilm={tmp}/empty", "a folder with train.npz and test.npz"),
-    ("run --variants 0", "'0'", "a number from 0.001 to 1"),
+    ("run --variants 2", "'2'", "a number from 0 to 1"),
     ("compare --minutes 0", "'0'", "a number of at least"),
     ("compare --device cudda", "'cudda'", 'Did you mean "cuda"?'),
     ("search --space optimizer", "'optimizer'", 'Did you mean "optimiser"?'),
