@@ -209,7 +209,7 @@ BOTH = {"weights": {"infonce": 1., "triplet": 16.},
         "options": {"infonce": {"temperature": .05, "learnable": True}, "triplet": {"margin": .1}}}
 BEST: dict = dict(model="canonical_mlp", loss="sum", loss_options=BOTH,
             model_options=dict(hidden=4096, dropout=.7, input_dropout=.2), lr=1e-3, warmup=1., weight_decay=1e-2,
-            sampler="distinct", batch_size=512, ema=.999, epochs=10, patience=None, monitor="full",
+            sampler="distinct", batch_size=512, variants=.5, ema=.999, epochs=10, patience=None, monitor="full",
             precision="mixed", refit=True)
 WORDS: dict = BEST | dict(views={"latents": {}, "words": {"pace": .3, "terms": .5}},
                           model_options=BEST["model_options"] | dict(input_dropout=.35))
