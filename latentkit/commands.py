@@ -25,7 +25,7 @@ from typing import Any, TextIO
 
 import psutil
 
-from .data import find_data, look_in, open_npz
+from .data import SAMPLE, find_data, look_in, open_npz
 from .files import FolderLock, InputError, atomic, closest, drop_leftovers, writable_folder
 from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
@@ -108,15 +108,17 @@ def device_name(flag: str, text: str) -> str:
 
 # %% ../nbs/05a_commands.ipynb #28c0d1c1
 def data_folder(flag: str, folder: str) -> str | None: # folder: "": look around, as `find_data` does
-    "A folder with data. None: what is found elsewhere, or the built-in sample."
+    "A folder with data, or the sample's name. None: what is found elsewhere, or the built-in sample."
+    if folder == SAMPLE:
+        return folder
     if folder and not Path(folder).is_dir():
         near = closest(Path(folder).name, folders_beside(Path(folder)))
         raise wrong(flag, f"{folder!r}, no such folder", "a folder with train.npz and test.clean.npz",
-                    near or "Check the path, or leave it out: then the built-in sample is used.")
+                    near or "Check the path, or say `sample` for the built-in one.")
     source = look_in(folder) if folder else find_data()
     if folder and source is None:
         raise wrong(flag, f"{folder!r}, a folder without train.npz", "train.npz and test.clean.npz in it",
-                    "Choose the folder that holds them; they may lie up to four folders deeper.")
+                    "Choose the folder that holds them; they may lie up to eight folders deeper.")
     for path in (source.train, source.test) if source else ():
         with open_npz(path):
             pass
@@ -212,7 +214,7 @@ SPACES, METHODS = ("D", "optimiser"), ("random", "tpe") # as in search, which im
 NAMES = [*RECIPES, *ALIASES]
 
 DATA_FLAGS = {
-    "data": Flag("with train.npz and test.clean.npz; default: LATENTKIT_DATA, Kaggle's input, data/, or the sample",
+    "data": Flag("with train.npz and test.clean.npz, or sample; default: LATENTKIT_DATA, Kaggle's input, data/, sample",
                  data_folder, "FOLDER", ""),
     "out": Flag("for all that the command writes; default: here", out_folder, "FOLDER", "."),
     "notebook": Flag("the final notebook; default: nbs/05_final.ipynb of the clone", final_notebook, "FILE", ""),
@@ -494,7 +496,7 @@ def parameters_of(
     given = {name.upper(): getattr(options, name) for name in same}
     if blends:
         given["BLENDS"] = [name for name in blends if name != "none"]
-    data = options.data and os.path.abspath(options.data)
+    data = options.data if options.data in (None, SAMPLE) else os.path.abspath(options.data)
     return {"DATA_DIR": data, "OUT_DIR": str(options.out), "REFIT": options.refit,
             "RETRAIN": "auto" if options.retrain is None else options.retrain,
             **{key: value for key, value in given.items() if value is not None}}
@@ -543,7 +545,7 @@ def run(
 def read_data(
     folder: str | None, # None: find it
 ) -> tuple: # source, pairs, split
-    "The data of a command, told in three lines."
+    "The data of a command, told in a few lines: where they are, and how many."
     from latentkit.data import read_pairs, split_by_image
     from latentkit.device import keep_freed_memory
     from latentkit.more import read_variants
@@ -554,7 +556,7 @@ def read_data(
     if source.variants:
         pairs = replace(pairs, variants=read_variants(source.variants, pairs))
     split = split_by_image(pairs.image_of)
-    print(f"data: {source.origin}\n{pairs}\n{split}", flush=True)
+    print(f"{source}\n{pairs}\n{split}", flush=True)
     return source, pairs, split
 
 # %% ../nbs/05a_commands.ipynb #cb62e840

@@ -4,17 +4,19 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADERS', 'ARRAYS', 'OPTIONAL', 'TEST_ARRAYS', 'FACTS',
-           'ENCODERS', 'READERS', 'Pairs', 'checksum', 'Queries', 'subset', 'SourceFile', 'read_list', 'member_fault',
-           'check_directory', 'SourceChanged', 'open_npz', 'damaged', 'read_exactly', 'read_header', 'plain_dtype',
-           'load_npy', 'save_npy', 'open_member', 'check_kind', 'read_array', 'check_text', 'block_ones', 'find_ones',
-           'read_label', 'write_header', 'check_finite', 'check_rows', 'float_blocks', 'copy_latents', 'repeated_rows',
-           'odd_rows', 'caption_header', 'caption_fields', 'read_captions', 'base_name', 'rows_by', 'match_names',
-           'image_of_from_captions', 'cache_folder', 'check_shape', 'check_headers', 'read_encoders', 'read_metadata',
-           'check_room', 'check_numbers', 'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack',
-           'image_of_from_key', 'find_image_of', 'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use',
-           'discard', 'drop_stale', 'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz',
-           'write_pairs', 'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image',
-           'Source', 'nearest_files', 'look_in', 'find_data']
+           'ENCODERS', 'READERS', 'LEVELS', 'MOST_FOLDERS', 'SAMPLE', 'Pairs', 'checksum', 'Queries', 'subset',
+           'SourceFile', 'read_list', 'member_fault', 'check_directory', 'SourceChanged', 'open_npz', 'damaged',
+           'read_exactly', 'read_header', 'plain_dtype', 'load_npy', 'save_npy', 'open_member', 'check_kind',
+           'read_array', 'check_text', 'block_ones', 'find_ones', 'read_label', 'write_header', 'check_finite',
+           'check_rows', 'float_blocks', 'copy_latents', 'repeated_rows', 'odd_rows', 'caption_header',
+           'caption_fields', 'read_captions', 'base_name', 'rows_by', 'match_names', 'image_of_from_captions',
+           'cache_folder', 'check_shape', 'check_headers', 'read_encoders', 'read_metadata', 'check_room',
+           'check_numbers', 'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack', 'image_of_from_key',
+           'find_image_of', 'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use', 'discard', 'drop_stale',
+           'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz', 'write_pairs',
+           'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image', 'Source',
+           'folders_below', 'files_below', 'steps_between', 'pictures_elsewhere', 'text_dims', 'check_one_data_set',
+           'look_in', 'nothing_found', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
 import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, warnings, weakref, zipfile, zlib
@@ -23,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import IO
@@ -1092,49 +1095,131 @@ class Source:
     images: Path | None   # the folder of training images
     variants: Path | None = None # variants.npz, more latents of the training images
 
+    def __str__(self):
+        near = self.images is None or self.train.is_relative_to(self.images.parent)
+        more = "" if near else f"\npictures: {self.images}, from another data set"
+        return f"data: {self.origin}\ntrain: {self.train}\ntest: {self.test}{more}".replace(str(Path.home()), "~")
+
 # %% ../nbs/00_data.ipynb #6320cd16
-def nearest_files(folder: Path, wanted: set[str], levels: int = 4) -> dict[str, Path]:
-    "The nearest file of each wanted name, some levels down; hidden folders and `Images` are not entered."
-    found = []
-    for root, dirs, files in os.walk(folder, followlinks=True):
-        depth = len(Path(root).relative_to(folder).parts)
-        dirs[:] = sorted(d for d in dirs if depth < levels and d != "Images" and not d.startswith("."))
-        found += [(depth, name, Path(root)/name) for name in wanted & set(files)]
-    nearest_last = reversed(sorted(found, key=lambda file: file[0]))
-    return {name: path for _, name, path in nearest_last}
+LEVELS, MOST_FOLDERS = 8, 10_000 # how far a search goes
+
+def folders_below(folder: Path) -> Iterator[tuple[Path, list[str]]]: # a folder, and the names of all that is in it
+    "A folder and those below it, nearest first, each once; hidden folders and `Images` are not entered."
+    seen: set[str] = set()
+    level = [Path(folder)]
+    for _ in range(LEVELS + 1):
+        deeper: list[Path] = []
+        for place in level:
+            real = os.path.realpath(place)
+            if real in seen or len(seen) >= MOST_FOLDERS:
+                continue
+            seen.add(real)
+            with suppress(OSError): # we may not look into it
+                entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+                yield place, [entry.name for entry in entries]
+                deeper += [Path(entry) for entry in entries
+                           if entry.name != "Images" and not entry.name.startswith(".") and entry.is_dir()]
+        level = deeper
+
+# %% ../nbs/00_data.ipynb #cc2e35b9
+def files_below(folder: Path, *wanted: str) -> list[list[Path]]: # for each wanted name
+    "All files of each wanted name in and below a folder, nearest first."
+    found: dict[str, list[Path]] = {name: [] for name in wanted}
+    for place, names in folders_below(folder):
+        for name in set(names) & found.keys():
+            found[name] += [place/name] if (place/name).is_file() else []
+    return list(found.values())
+
+def steps_between(one: Path, other: Path) -> int:
+    "How many folders one goes up and down from one file to another."
+    common = len(Path(os.path.commonpath([one.absolute(), other.absolute()])).parts)
+    return len(one.absolute().parts) + len(other.absolute().parts) - 2*common
+
+# %% ../nbs/00_data.ipynb #47261a6a
+def pictures_elsewhere(folder: Path, train: Path) -> Path | None:
+    "A folder `Images` in or below a folder that holds most of the pictures that train.npz names; None if none does."
+    found = [place/"Images" for place, names in folders_below(folder) if "Images" in names]
+    if not found:
+        return None
+    with open_npz(train) as archive:
+        names = read_array(train, archive, "images/names", "U")
+    some = [base_name(str(name)) for name in names[::max(1, len(names)//50)]]
+    share = {place: sum((place/name).is_file() for name in some)/len(some) for place in found}
+    best = max(found, key=lambda place: share[place])
+    return best if share[best] > .5 else None
+
+# %% ../nbs/00_data.ipynb #47799363
+def text_dims(path: Path) -> int:
+    "The dims of a file's caption latents, by its header."
+    with open_npz(path) as archive, open_member(path, archive, "captions/embeddings") as (_, shape, _, _):
+        return shape[-1] if shape else 0
+
+def check_one_data_set(folder: Path, trains: list[Path], tests: list[Path]) -> None:
+    "Raise `InputError` that lists all files where they are not one train.npz and its test file."
+    remedy = "Set DATA_DIR (--data, DATA=) to the folder of the data set that is meant."
+    if len(trains) > 1 or len(tests) > 1:
+        raise InputError(folder, "", "several data sets: " + ", ".join(map(str, [*trains, *tests])),
+                         "one train.npz and one test.clean.npz", remedy)
+    ours, theirs = text_dims(trains[0]), text_dims(tests[0])
+    if ours != theirs:
+        raise InputError(folder, "captions/embeddings", f"{ours} dims in {trains[0]} and {theirs} in {tests[0]}",
+                         "two files of one data set", remedy)
 
 # %% ../nbs/00_data.ipynb #2f19bc8c
 def look_in(
-    folder: str | Path, # any folder; train.npz may be up to four levels below
-    origin: str = "",   # for the record
+    folder: str | Path,  # any folder; train.npz may be up to eight levels below
+    origin: str = "",    # for the record
+    shared: bool = False, # may it hold several data sets, as Kaggle's input does?
 ) -> Source | None: # None if there is no train.npz
     "Find a competition's files below `folder`, nearest first; raises `InputError` if only test.clean.npz is missing."
     folder = Path(folder)
-    found = nearest_files(folder, {"train.npz", "test.clean.npz"})
-    if "train.npz" not in found:
+    trains, tests = files_below(folder, "train.npz", "test.clean.npz")
+    if not trains:
         return None
-    train = found["train.npz"]
-    if "test.clean.npz" not in found:
+    train = trains[0]
+    if not tests:
         raise InputError(folder, "test.clean.npz", f"{train} without it", "test.clean.npz in the same folder or below",
                          "Put the test captions there.")
+    if shared:
+        check_one_data_set(folder, trains, tests)
     near = [train.parent, *[p for p in train.parents if folder in (p, *p.parents)]]
     captions = next((p/"captions.txt" for p in near if (p/"captions.txt").is_file()), None)
     images = next((p/"Images" for p in near if (p/"Images").is_dir()), None)
+    if shared and images is None:
+        images = pictures_elsewhere(folder, train)
+    test = min(tests, key=lambda path: steps_between(train, path))
     variants = train.with_name("variants.npz")
-    return Source(origin, train, found["test.clean.npz"], captions, images, variants if variants.is_file() else None)
+    return Source(origin, train, test, captions, images, variants if variants.is_file() else None)
+
+# %% ../nbs/00_data.ipynb #e0c661b2
+def nothing_found(kaggle: Path) -> InputError:
+    "The error that lists what is attached to a notebook on Kaggle, none of it data."
+    some = [str(place.relative_to(kaggle)) for place, _ in islice(folders_below(kaggle), 1, 21)]
+    return InputError(kaggle, "train.npz", f"no such file; attached: {', '.join(some) or 'nothing'}",
+                      f"train.npz and test.clean.npz, at most {LEVELS} folders down",
+                      "Attach the competition's data, or ask for the built-in sample: DATA_DIR = \"sample\" "
+                      "(--data sample, DATA=sample).")
 
 # %% ../nbs/00_data.ipynb #2529c457
+SAMPLE = "sample" # its name, where a folder is asked for
+
 def find_data(
-    data_dir: str | Path | None = None,     # a folder that must hold the data; None to search
+    data_dir: str | Path | None = None,     # a folder that must hold the data, or "sample"; None to search
     kaggle: str | Path = "/kaggle/input",   # Kaggle's input folder
     local: str | Path = "data",             # the project's own data folder
-) -> Source | None: # None if only the sample is left
+) -> Source | None: # None: the built-in sample
     "Find the data: `data_dir`, else the environment variable LATENTKIT_DATA, else Kaggle's inputs, else `data/`."
     for folder, origin in (data_dir, "DATA_DIR"), (os.environ.get("LATENTKIT_DATA"), "LATENTKIT_DATA"):
+        if folder == SAMPLE:
+            return None
         if folder:
             if source := look_in(folder, origin):
                 return source
             found = "no such file" if Path(folder).is_dir() else "no such folder"
-            raise InputError(folder, "train.npz", found, "train.npz and test.clean.npz, at most four folders down",
+            raise InputError(folder, "train.npz", found, f"train.npz and test.clean.npz, at most {LEVELS} folders down",
                              f"{origin} names this folder: correct or unset it.")
-    return look_in(kaggle, "Kaggle's input folder") or look_in(local, "the folder data/")
+    kaggle = Path(kaggle)
+    source = look_in(kaggle, "Kaggle's input folder", shared=True) or look_in(local, "the folder data/")
+    if source is None and kaggle.is_dir():
+        raise nothing_found(kaggle)
+    return source
