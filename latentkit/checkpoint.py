@@ -7,7 +7,8 @@ __all__ = ['SEAL', 'RETRAIN_IT', 'FACTS', 'RETIRED', 'predict', 'Checkpoint', 'b
            'sealed', 'why_unsealed', 'why_unlike_torch', 'read_sealed', 'save_checkpoint', 'is_number', 'is_dims',
            'is_history', 'is_metrics', 'is_tensor', 'is_words', 'is_views', 'is_state', 'is_final', 'is_plain',
            'is_recipe', 'is_text', 'is_fact', 'as_today', 'read_facts', 'model_shapes', 'shapes_of', 'check_model',
-           'load_checkpoint', 'read_recipe', 'read_seconds', 'training_fingerprint', 'check_made_for']
+           'load_checkpoint', 'read_recipe', 'read_seconds', 'training_fingerprint', 'check_made_for',
+           'checkpoint_folders']
 
 # %% ../nbs/01e_checkpoint.ipynb #cbe7bab2
 import hashlib, io, math, platform, sys, zipfile
@@ -21,7 +22,7 @@ import torch
 
 import latentkit.networks # noqa: F401, so that `make_model` knows its translators
 from . import __version__
-from .data import Pairs, Queries, Split, checksum
+from .data import Pairs, Queries, Split, checksum, folders_below
 from .files import InputError, atomic
 from .device import default_device
 from .models import Translator, make_model
@@ -424,3 +425,17 @@ def check_made_for(
     if found != expected:
         expected = f"{expected}: it was trained on other data or another split"
         raise InputError(path, "fingerprint", checkpoint.fingerprint, expected, remedy)
+
+# %% ../nbs/01e_checkpoint.ipynb #b46fc768
+def checkpoint_folders(
+    named: list | None = None,            # folders with checkpoints in them or below; None: those of Kaggle's input
+    kaggle: str | Path = "/kaggle/input", # Kaggle's input folder
+) -> list[Path]:
+    "Where checkpoints of earlier runs may be; raises `InputError` for a named folder that is not there."
+    for folder in named or []:
+        if not Path(folder).is_dir():
+            raise InputError("CHECKPOINTS", "", f"{str(folder)!r}, no such folder", "a folder with checkpoints",
+                             "Correct the flag.")
+    roots = [Path(kaggle)] if named is None else [Path(folder) for folder in named]
+    found = [place for root in roots for place, _ in folders_below(root) if place.name == "checkpoints"]
+    return list(dict.fromkeys([*([] if named is None else roots), *found]))

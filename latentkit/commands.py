@@ -7,11 +7,11 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'FLAGS', 'POOLINGS', 'MISSING', 'POOLING', 'LAYER', 'ENCODING_FLAGS', 'PARTS', 'COMMANDS', 'WRITERS',
            'under_make', 'spelled', 'called', 'wrong', 'one_of', 'some_of', 'number', 'numbers', 'switch',
            'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free', 'final_notebook',
-           'some_extra', 'some_views', 'Flag', 'something_there', 'settled', 'Lines', 'aligned', 'sections_of',
-           'settled_outputs', 'readable', 'notebook_page', 'need', 'only_writer', 'end_orphans', 'training_stops_first',
-           'Draft', 'execute', 'parameters_of', 'shown_result', 'what_to_submit', 'run', 'read_data', 'compare',
-           'search', 'best_trial', 'seeds', 'need_flags', 'encode', 'inspect', 'Parser', 'make_parser', 'parse', 'told',
-           'main']
+           'some_extra', 'some_views', 'some_folders', 'Flag', 'something_there', 'settled', 'Lines', 'aligned',
+           'sections_of', 'settled_outputs', 'readable', 'notebook_page', 'need', 'only_writer', 'end_orphans',
+           'training_stops_first', 'Draft', 'execute', 'parameters_of', 'shown_result', 'what_to_submit', 'run',
+           'read_data', 'compare', 'search', 'best_trial', 'seeds', 'need_flags', 'encode', 'inspect', 'Parser',
+           'make_parser', 'parse', 'told', 'main']
 
 # %% ../nbs/05a_commands.ipynb #a8e63e37
 import argparse, csv, json, math, os, re, shutil, signal, socket, sys
@@ -191,6 +191,15 @@ def some_views(flag: str, texts: list[str]) -> dict[str, str]: # name -> absolut
         views[name] = os.path.abspath(folder)
     return views
 
+# %% ../nbs/05a_commands.ipynb #65b292c2
+def some_folders(flag: str, texts: list[str]) -> list[str]: # absolute paths
+    "Folders that are there."
+    for text in texts:
+        if not Path(text).is_dir():
+            near = closest(Path(text).name, folders_beside(Path(text)))
+            raise wrong(flag, f"{text!r}, no such folder", "a folder", near or "Check the path.")
+    return [os.path.abspath(text) for text in texts]
+
 # %% ../nbs/05a_commands.ipynb #43422c05
 @dataclass(frozen=True)
 class Flag:
@@ -247,6 +256,8 @@ TRAINING_FLAGS = {
     "device": Flag("cpu, cuda or cuda:1; default: CUDA where there is one", device_name, "NAME"),
 }
 MORE_FLAGS = {
+    "checkpoints": Flag("with checkpoints of earlier runs, to be used where they are made for these data; default: "
+                        "those in Kaggle's input", some_folders, "FOLDER", many=True),
     "extra": Flag("more pairs to train on: npz files in the training format, or folders with a train.npz", some_extra,
                   "FILE", many=True),
     "extra-weight": Flag("part of the extra images that each epoch draws; default: 1",

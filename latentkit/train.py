@@ -11,11 +11,11 @@ __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shu
            'begin_epoch', 'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History',
            'measure', 'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
            'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'check_current',
-           'unfinished_file', 'fit_and_save', 'load_or_fit']
+           'unfinished_file', 'fit_and_save', 'try_to_save', 'find_usable', 'load_or_fit', 'check_loadable']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, math, sys, time, warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -807,15 +807,42 @@ def fit_and_save(
     path = Path(path)
     writable_folder(path.parent) # before the work, not after it
     checkpoint = fit(recipe, pairs, split, device, progress, limit, unfinished=unfinished_file(path))
+    if try_to_save(checkpoint, path) and "interrupted" not in checkpoint.metrics:
+        unfinished_file(path).unlink(missing_ok=True)
+    return checkpoint
+
+def try_to_save(checkpoint: Checkpoint, path: Path) -> bool:
+    "Save a checkpoint; where that fails, warn, say how to keep it, and give False."
     try:
         checkpoint.save(path)
     except (InputError, OSError) as error:
         warnings.warn(f"{error} Nothing that was trained is lost yet: keep it by "
-                      f"checkpoint.save(\"another folder/{path.name}\").", stacklevel=2)
-        return checkpoint
-    if "interrupted" not in checkpoint.metrics:
-        unfinished_file(path).unlink(missing_ok=True)
-    return checkpoint
+                      f"checkpoint.save(\"another folder/{path.name}\").", stacklevel=3)
+        return False
+    return True
+
+# %% ../nbs/02_train.ipynb #54640109
+def find_usable(
+    recipe: Recipe,
+    pairs: Pairs,
+    split: Split,
+    folders: list,   # to look in, ours first
+    current: bool,   # must it be of this very recipe, trained for as long as `limit` seconds?
+    limit: float | None = None,
+) -> tuple[Checkpoint | None, Path, dict[Path, InputError]]: # its path; what is wrong with those before it
+    "The first checkpoint of a recipe that may be used for these data, if there is one."
+    wrong: dict[Path, InputError] = {}
+    path = ours = Path(folders[0])/recipe.checkpoint
+    for path in [ours, *(other for folder in folders[1:] if (other := Path(folder)/recipe.checkpoint).is_file())]:
+        try:
+            checkpoint = Checkpoint.load(path)
+            check_made_for(checkpoint, path, pairs, split)
+            if current:
+                check_current(checkpoint, path, recipe, limit)
+            return checkpoint, path, wrong
+        except InputError as error:
+            wrong[path] = error
+    return None, path, wrong
 
 # %% ../nbs/02_train.ipynb #662727c1
 def load_or_fit(
@@ -827,25 +854,46 @@ def load_or_fit(
     device=None,
     progress: bool = True,
     limit: float | None = None,         # seconds of training, as for `fit`
+    others: Sequence = (),              # folders with checkpoints of earlier runs
 ) -> Checkpoint:
     "A trained translator for these data: loaded if it may be, trained and saved if not. Raises `InputError`."
     if not (isinstance(retrain, bool) or retrain == "auto"):
         expected = "True, False or \"auto\", or a dict of these by recipe"
         raise InputError("RETRAIN", "", repr(retrain), expected, "Correct the flag.")
     recipe, path = recipe.but(views=named_views(recipe.views, pairs)), Path(folder)/recipe.checkpoint
-    if retrain is not True:
-        try:
-            checkpoint = Checkpoint.load(path)
-            check_made_for(checkpoint, path, pairs, split)
-            if retrain == "auto":
-                check_current(checkpoint, path, recipe, limit)
-                unfinished_file(path).unlink(missing_ok=True) # of a run that was killed just before its end
-            other = ", ".join(differing(checkpoint.recipe, recipe))
-            print(f"{recipe.name}: loaded {path}" + (f" (its {other} differ from the recipe's)" if other else ""))
-            return checkpoint
-        except InputError as error:
-            if retrain is False:
-                raise
-            if path.exists():
-                print(f"{recipe.name}: trained again: {error}")
-    return fit_and_save(recipe, pairs, split, path, device, progress, limit)
+    if retrain is True:
+        return fit_and_save(recipe, pairs, split, path, device, progress, limit)
+    checkpoint, found, wrong = find_usable(recipe, pairs, split, [folder, *others], retrain == "auto", limit)
+    if checkpoint is None and retrain is False:
+        raise wrong[found]
+    if checkpoint is None:
+        for error in [error for place, error in wrong.items() if place.exists()]:
+            print(f"{recipe.name}: trained again: {error}")
+        return fit_and_save(recipe, pairs, split, path, device, progress, limit)
+    if retrain == "auto":
+        unfinished_file(path).unlink(missing_ok=True) # of a run that was killed just before its end
+    if found != path and (retrain == "auto" or not path.exists()):
+        try_to_save(checkpoint, path)
+    other = ", ".join(differing(checkpoint.recipe, recipe))
+    print(f"{recipe.name}: loaded {found}" + (f" (its {other} differ from the recipe's)" if other else ""))
+    return checkpoint
+
+# %% ../nbs/02_train.ipynb #a559dcde
+def check_loadable(
+    recipes: list[Recipe],
+    pairs: Pairs,
+    split: Split,
+    folder="checkpoints",  # where checkpoints are
+    others: Sequence = (), # folders with checkpoints of earlier runs
+) -> None:
+    "Raise one `InputError` that names every recipe without a usable checkpoint, with what is wrong with its files."
+    bad = []
+    for recipe in recipes:
+        recipe = recipe.but(views=named_views(recipe.views, pairs))
+        checkpoint, _, wrong = find_usable(recipe, pairs, split, [folder, *others], current=False)
+        if checkpoint is None:
+            said = "; ".join(str(error).split("; expected")[0] for error in wrong.values())
+            bad.append(f"{recipe.name} ({said})")
+    if bad:
+        raise InputError("RETRAIN=False", "", f"no usable checkpoint of {', '.join(bad)}", "one of each recipe",
+                         "Train them (RETRAIN=\"auto\" or True), or say where they are (CHECKPOINTS).")

@@ -41,6 +41,7 @@ WRONG = [ # command line, the user's value, what to do
     ("run --out {tmp}/a_file", "{tmp}/a_file", "Choose another"),
     ("run --notebook {tmp}/none.ipynb", "{tmp}/none.ipynb", "Say where it is"),
     ("run --extra {tmp}/none.npz", "{tmp}/none.npz", "Check the path"),
+    ("run --checkpoints {tmp}/flikr8k", "{tmp}/flikr8k', no such folder", 'Did you mean "flickr8k"?'),
     ("run --extra-weight 2", "'2'", "a number from 0.001 to 1"),
     ("run --views minilm={tmp}/empty", "minilm={tmp}/empty", "a folder with train.npz and test.npz"),
     ("run --variants 2", "'2'", "a number from 0 to 1"),
@@ -75,11 +76,12 @@ def test_errors_speak_make_under_make(places):
     assert "Run `make run` first" in latentkit("inspect", "--out", f"{places['tmp']}/empty", **options).stderr
 
 def test_make_passes_its_variables_on():
-    given = "RECIPES=ridge best", "BLENDS=none", "DATA=a b", "EPOCHS=3", "DEBUG=1", "EXTRA=a.npz b", "VIEWS=v=c"
+    given = ("RECIPES=ridge best", "BLENDS=none", "DATA=a b", "EPOCHS=3", "DEBUG=1", "EXTRA=a.npz b", "VIEWS=v=c",
+             "CHECKPOINTS=d e")
     made = "make", "-o", ".venv/installed" # as if it were there: a test must not install anything
     line = run(*made, "-n", "run", *given).stdout
     for part in '--data "a b"', '--out "."', '--epochs "3"', "--recipes ridge best", "--blends none", "--debug", \
-            "--extra a.npz b", "--views v=c":
+            "--extra a.npz b", "--views v=c", "--checkpoints d e":
         assert part in line
     line = run(*made, "-n", "encode", "IMAGES=a b", "CAPTIONS=c", "TEXT_LAYER=-2", "VIEW=v").stdout
     for part in '--images "a b"', '--captions "c"', '--text-layer "-2"', '--view "v"':
