@@ -9,9 +9,9 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free', 'final_notebook',
            'some_extra', 'some_views', 'some_folders', 'Flag', 'something_there', 'settled', 'Lines', 'aligned',
            'sections_of', 'settled_outputs', 'readable', 'notebook_page', 'need', 'only_writer', 'end_orphans',
-           'training_stops_first', 'Draft', 'execute', 'parameters_of', 'shown_result', 'what_to_submit', 'run',
-           'read_data', 'compare', 'search', 'best_trial', 'seeds', 'need_flags', 'encode', 'inspect', 'Parser',
-           'make_parser', 'parse', 'told', 'main']
+           'training_stops_first', 'Draft', 'execute', 'parameters_of', 'shown_result', 'run', 'read_data', 'compare',
+           'search', 'best_trial', 'seeds', 'need_flags', 'encode', 'inspect', 'Parser', 'make_parser', 'parse', 'told',
+           'main']
 
 # %% ../nbs/05a_commands.ipynb #a8e63e37
 import argparse, csv, json, math, os, re, shutil, signal, socket, sys
@@ -27,7 +27,7 @@ import psutil
 
 from .data import SAMPLE, find_data, look_in, open_npz
 from .files import FolderLock, InputError, atomic, closest, drop_leftovers, writable_folder
-from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
+from .recipes import ALIASES, BLENDS, RECIPES, get_recipe, what_to_submit
 
 # %% ../nbs/05a_commands.ipynb #7aff08ce
 def under_make() -> bool:
@@ -524,14 +524,6 @@ def shown_result(
             "R@5": part("R@5"), "95 %": f"{part('low')} to {part('high')}", "seconds": part("seconds trained", 0),
             "parameters": f"{int(row['parameters']):,}"}
 
-def what_to_submit(rows: list[dict[str, str]], submission: Path) -> str: # rows: of results.csv, best first
-    "The best model's file, and that of the best one which does not read the captions' words."
-    best = rows[0]["name"]
-    plain = next((row["name"] for row in rows if not re.search("words|views", row["name"])), best)
-    other = f" (or submission_{plain}.csv, if captions may not be read as words)" if plain != best else ""
-    return (f"Submit {submission/f'submission_{best}.csv'}{other}; "
-            f"see {submission/'final.html'} and {submission/'report.html'}")
-
 # %% ../nbs/05a_commands.ipynb #84ad30b2
 def run(
     options: argparse.Namespace, # with its flags in `COMMANDS`, and debug
@@ -550,7 +542,8 @@ def run(
     with open(results, newline="", encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: -float(row["MRR"]))
     print("", aligned([shown_result(row) for row in rows], shutil.get_terminal_size().columns), "", sep="\n")
-    print(what_to_submit(rows, submission))
+    _, line = what_to_submit({row["name"]: float(row["MRR"]) for row in rows})
+    print(f"Submit {submission/'submission.csv'}. {line}. See {submission/'final.html'} and {submission/'report.html'}")
 
 # %% ../nbs/05a_commands.ipynb #41e2e667
 def read_data(

@@ -6,7 +6,8 @@
 __all__ = ['RANGES', 'CHOOSE', 'VIEW_OPTIONS', 'EXTRA_OPTIONS', 'CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE',
            'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP', 'TEAM_E', 'BOTH', 'BEST', 'WORDS', 'OURS',
            'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values', 'check_numbers',
-           'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend']
+           'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend',
+           'what_to_submit']
 
 # %% ../nbs/01d_recipes.ipynb #93773d26
 import re
@@ -269,6 +270,20 @@ def get_blend(
     if name not in BLENDS:
         raise unknown_name("blend", "", name, BLENDS)
     return BLENDS[name]
+
+# %% ../nbs/01d_recipes.ipynb #b5cc50de
+def what_to_submit(
+    mrr: dict[str, float], # validation MRR of each model and blend
+) -> tuple[str, str]: # the best one's name, and a line that says what submission.csv is
+    "The best by validation; the line also names the best one that does not read the captions' words."
+    best = max(mrr, key=lambda name: mrr[name])
+    others = {name: value for name, value in mrr.items() if not re.search("words|views", name)}
+    plain = max(others, key=lambda name: others[name], default=None)
+    said = f"submission.csv is {best}, validation MRR {mrr[best]:.3f}"
+    if plain == best:
+        return best, f"{said}, which does not read the captions' words"
+    without = f"submission_{plain}.csv, MRR {mrr[plain]:.3f}" if plain else "not made in this run"
+    return best, f"{said}; the best without the captions' words is {without}"
 
 # %% ../nbs/01d_recipes.ipynb #716b3d82
 TEAM_D = [ # (recipe, version of the data, seeds)

@@ -109,7 +109,7 @@ def files(out: Path) -> dict[str, bytes]:
 
 def timed(name: str) -> bool:
     "May the file hold wall-clock times?"
-    return name.endswith(SECONDS) and not Path(name).name.startswith("submission_")
+    return name.endswith(SECONDS) and not Path(name).name.startswith("submission")
 
 def differing(found: dict[str, bytes], whole: dict[str, bytes]) -> list[str]:
     "Files that are missing, too many, or not the same; times may differ."

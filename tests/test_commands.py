@@ -145,7 +145,10 @@ def test_run_ends_with_a_table_and_what_to_submit(runs):
         *_, header, row, empty, last = done.stdout.splitlines()
         assert header.split()[:2] == ["name", "MRR"] and row.split()[0] == "ridge" and not empty
         assert len(header) == len(row) <= width
-        assert last.startswith(f"Submit {out}/submission/submission_ridge.csv; see {out}/submission/final.html and")
+        assert last.startswith(f"Submit {out}/submission/submission.csv. submission.csv is ridge, validation MRR 0.")
+        assert last.endswith(f"See {out}/submission/final.html and {out}/submission/report.html")
+    one, copy = ((out/"submission"/name).read_bytes() for name in ("submission_ridge.csv", "submission.csv"))
+    assert one == copy
     assert len(second.stdout.splitlines()[-4]) > 50
     assert first.stdout.splitlines()[-3].split()[1] == second.stdout.splitlines()[-3].split()[1]
 
