@@ -24,7 +24,7 @@ import latentkit.networks # noqa: F401, so that `make_model` knows its translato
 from . import __version__
 from .data import Pairs, Queries, Split, checksum, folders_below
 from .files import InputError, atomic
-from .device import default_device
+from .device import device_of
 from .models import Translator, make_model
 from .recipes import Recipe
 from .views import Views, plain_views, views_of
@@ -76,7 +76,7 @@ class Checkpoint:
     def predict(self, of: Pairs | Queries, rows=slice(None), device=None, final: bool = False) -> np.ndarray:
         "Image latents (rows, Dy) float32 of captions; raises `InputError` where they lack a view that it reads."
         text = self.weights(final)[1].of(of, rows)
-        return predict(self.translator(device or default_device(), final), text)
+        return predict(self.translator(device_of(device), final), text)
 
     def log(self) -> pd.DataFrame:
         "The history as a table, with the seconds since the start."

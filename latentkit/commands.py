@@ -253,7 +253,7 @@ TRAINING_FLAGS = {
     "trials": Flag("in all; default: 50; a larger number later goes on", number, "N", "50"),
     "storage": Flag("a database that Optuna knows, for several machines; default: a journal in the output folder",
                     lambda flag, text: text, "URL"),
-    "device": Flag("cpu, cuda or cuda:1; default: CUDA where there is one", device_name, "NAME"),
+    "device": Flag("cpu, cuda or cuda:1; default: CUDA where there is one that works", device_name, "NAME"),
 }
 MORE_FLAGS = {
     "checkpoints": Flag("with checkpoints of earlier runs, to be used where they are made for these data; default: "

@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 from .data import LIMITS, check_numbers, load_npy, match_names, open_member, open_npz, read_array
 from .data import read_captions, read_ids, read_list, save_npy, write_npz
-from .device import default_device
+from .device import device_of
 from .files import InputError, atomic, drop_leftovers
 from .style import read_picture
 
@@ -406,7 +406,7 @@ def load_image_encoder(
     loaded, missing = load_weights(model, ("pooler.", "vision_model.head", "text_model."))
     from transformers import AutoImageProcessor
     processor = load_part(AutoImageProcessor, model, backend="pil")
-    device, vision = torch.device(device or default_device()), getattr(loaded, "vision_model", loaded)
+    device, vision = device_of(device), getattr(loaded, "vision_model", loaded)
     layer = check_pooling(vision, str(model), pooling, layer, missing)
     options = {"encoder": short_name(model), "library": "transformers", "weights": weights_hash(loaded, missing),
                "pooling": pooling, "layer": layer, "resolution": sized(processor, str(model), resolution),
@@ -504,7 +504,7 @@ def load_text_encoder(
     device=None,                 # "cuda", "cpu"; the best available by default
 ) -> Encoder:
     "A text encoder of either library; raises `InputError` for one that is missing, damaged or incomplete."
-    device = torch.device(device or default_device())
+    device = device_of(device)
     sentences = load_sentences(model, device)
     own = sentences.own if sentences else {"prompt": ""}
     prompt = own["prompt"] if prompt is None else prompt

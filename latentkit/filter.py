@@ -22,7 +22,7 @@ from tqdm import tqdm
 from .data import Pairs, Split, check_headers, open_npz, read_array, read_list, save_npy, subset
 from .data import write_npz, write_pairs
 from .files import InputError, atomic, writable_folder
-from .device import default_device
+from .device import device_of
 from .encode import find_pictures, load_part, open_picture
 from .recipes import Recipe, get_recipe
 from .retrieval import ranks_in, similarity_blocks, unit
@@ -110,7 +110,7 @@ def suspicion(
         raise InputError("suspicion", "prediction", f"shape {np.shape(prediction)}", f"{expected}, a row a caption",
                          "Predict these pairs.")
     direction = unit(prediction, "predictions")
-    own, peers, rank, nearest = agreement(direction, pairs, torch.device(device or default_device()))
+    own, peers, rank, nearest = agreement(direction, pairs, device_of(device))
     lonely = np.bincount(pairs.image_of)[pairs.image_of] == 1
     shift = (peers[~lonely] - own[~lonely]).mean() if not lonely.all() else 0.
     score = (own + np.where(lonely, own + shift, peers))/2 # without other captions, the image counts for both
@@ -157,7 +157,7 @@ def load_clip(
     if not 3 < len(tokenizer) <= size:
         raise InputError(model, "tokenizer", f"{len(tokenizer)} tokens", f"more than 3, at most {size}",
                          "Put the tokenizer's files beside the model.")
-    return clip.to(device or default_device()).eval(), tokenizer, load_part(CLIPImageProcessorPil, model, "a CLIP")
+    return clip.to(device_of(device)).eval(), tokenizer, load_part(CLIPImageProcessorPil, model, "a CLIP")
 
 # %% ../nbs/00b_filter.ipynb #8683f7bb
 def encode_with_clip(
@@ -190,7 +190,7 @@ def clip_latents(
     "CLIP's latents of all captions and their images; raises `InputError` for a missing picture or model."
     used = np.unique(pairs.image_of)
     paths = find_pictures(images_folder, pairs.names[used])
-    device = torch.device(device or default_device())
+    device = device_of(device)
     clip, tokenizer, processor = load_clip(model, device)
     length = clip.config.text_config.max_position_embeddings
 

@@ -29,7 +29,7 @@ from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_wit
 from .checkpoint import training_fingerprint
 from .data import Pairs, Split
 from .files import InputError, atomic, check_options, unknown_name, writable_folder
-from .device import default_device, mixed_dtype
+from .device import device_of, mixed_dtype
 from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
 from .networks import TunedWords, words_from
@@ -652,7 +652,7 @@ def fit(
     unfinished: str | Path | None = None, # a file for what is trained so far; a killed training goes on from it
 ) -> Checkpoint: # of the best epoch
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite. Ctrl-C ends it early."
-    device, final = torch.device(device or default_device()), None
+    device, final = device_of(device), None
     recipe = recipe.but(views=named_views(recipe.views, pairs))
     fingerprint = training_fingerprint(pairs, split, recipe)
     kept = Unfinished(unfinished, recipe, fingerprint)
