@@ -57,7 +57,7 @@ def measured_by(command: str) -> str:
 
 def read_results(out: Path) -> pd.DataFrame:
     "What a run has left: one row a model or blend."
-    return pd.read_csv(out/"submission"/"results.csv", index_col="name")
+    return pd.read_csv(out/"submission"/"results.csv", index_col="name", float_precision="round_trip")
 
 
 def run_part(out: Path, command: str) -> str:
@@ -90,7 +90,7 @@ def protocols_part(out: Path, command: str) -> str:
 
 def compare_part(out: Path, command: str) -> str:
     "The table of a comparison, by MRR of unseen captions."
-    table = pd.read_csv(out/"compare"/"compare.csv", index_col="recipe")
+    table = pd.read_csv(out/"compare"/"compare.csv", index_col="recipe", float_precision="round_trip")
     rows = [{
         "recipe": name, "MRR, unseen": digits(row, "MRR"), "95 %": interval(row), "MRR 1+99": digits(row, "MRR 1+99"),
         "MRR blocks": digits(row, "MRR blocks"), "seconds": f"{row.seconds:.0f}", "epochs": f"{row.epochs:.0f}",

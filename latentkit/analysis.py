@@ -172,7 +172,8 @@ def draw_picture(ax: Axes, image, title: str, true: bool) -> None:
     ax.imshow(image)
     ax.set_title(title, fontsize=8, pad=3)
     ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=true, color=RIGHT, linewidth=3)
+    for spine in ax.spines.values(): # all at once only from matplotlib 3.8 on
+        spine.set(visible=true, color=RIGHT, linewidth=3)
 
 # %% ../nbs/04_analysis.ipynb #581b09a9
 def draw_caption(ax: Axes, caption: str) -> None:

@@ -90,7 +90,7 @@ def read_suspects(
 def read_suspect_file(path: str | Path, pairs: Pairs) -> pd.DataFrame: # N rows
     "The lines of the captions that are suspect, at their places."
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig").set_index("id")
+        table = pd.read_csv(path, encoding="utf-8-sig", float_precision="round_trip").set_index("id")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(path, "", f"a file that cannot be read ({error})", "a filter's CSV, with a column id",
                          "Check the path.") from None

@@ -590,7 +590,7 @@ def read_results(folder: Path) -> pd.DataFrame: # folder: of a search
     if not path.is_file():
         raise InputError(path, "", "no such file", "the results of a search", "Name the folder of a search.")
     with suppress(OSError, ValueError, OverflowError):
-        results = pd.read_csv(path)
+        results = pd.read_csv(path, float_precision="round_trip") # pandas before 3 reads last digits wrong
         fine = list(results)[:1] == ["trial"] and {"state", "mrr", "protocol"} <= set(results)
         fine = fine and results[["trial", "mrr"]].dtypes.map(is_numeric_dtype).all() and results.protocol.notna().all()
     if not fine:

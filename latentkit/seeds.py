@@ -101,7 +101,7 @@ def read_inventory(folder: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=INVENTORY)
     try:
-        found = pd.read_csv(path)
+        found = pd.read_csv(path, float_precision="round_trip")
         if set(INVENTORY) <= set(found) and found.file.map(type).eq(str).all():
             return found
     except (OSError, ValueError, OverflowError, MemoryError): # pandas' own errors are of these kinds
