@@ -7,21 +7,11 @@
 import sys
 
 import numpy as np
+from aside import SEEDS, images, pairs, split, target, whole
 
-from latentkit.data import Split, find_data, read_pairs, split_by_image
 from latentkit.recipes import get_recipe
 from latentkit.retrieval import better_than, full_ranks
 from latentkit.train import fit
-
-SEEDS = 42, 43, 44
-source = find_data(sys.argv[1])
-pairs = read_pairs(source.train, source.captions)
-whole = split_by_image(pairs.image_of)
-learnt = np.unique(pairs.image_of[whole.train])
-chosen = np.random.default_rng(5).choice(learnt, len(learnt)//9, replace=False) # to judge by as well
-apart = np.flatnonzero(np.isin(pairs.image_of, chosen))
-split = Split(np.setdiff1d(whole.train, apart), np.sort(np.r_[whole.val, apart]), whole.test)
-images, target = pairs.gallery(split.val)
 
 
 def ranks_of(checkpoint):

@@ -125,6 +125,7 @@ def variants():
     mean = np.array(pairs.image)
     mean[base] = (pairs.image[base] + more.variants[:, base].astype(np.float32).sum(0))/4
     tell("mean of four as target", best, replace(pairs, image=mean, crc=None))
+    tell("mean of four, and three variants, part 0.5", best.but(variants=.5), replace(more, image=mean, crc=None))
     whole = ranks_of(best, pool)
     note("plain, all", len(pool), whole)
     tell("three variants, part 0.5, all", best.but(variants=.5), more, len(pool), "plain, all", whole, pool)
@@ -140,10 +141,10 @@ def views():
     of_words = ranks_of(words, pool)
     note("latents, words", len(pool), of_words, "latents", alone)
     for name in seen.views:
-        two, three = {"latents": {}, name: {}}, {"latents": {}, "words": {}, name: {}}
-        dropped = {"latents": {}, "words": {"drop": .2}, name: {"drop": .2}}
+        two, three = {"latents": {}, name: {}}, words.views | {name: {}}
+        dropped = words.views | {"latents": {"drop": .2}, name: {"drop": .2}}
         note(f"latents, {name}", len(pool), ranks_of(best.but(views=two), pool, seen), "latents", alone)
-        for which, given in ("", three), (", each left out in 0.2", dropped):
+        for which, given in ("", three), (", latents and it left out in 0.2", dropped):
             note(f"latents, words, {name}{which}", len(pool), ranks_of(words.but(views=given), pool, seen),
                  "latents, words", of_words)
 

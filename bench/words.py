@@ -8,26 +8,16 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from aside import SEEDS, images, pairs, split, target
 from torch import nn
 from torch.nn import functional as F
 
-from latentkit.data import Split, find_data, read_pairs, split_by_image
 from latentkit.networks import CanonicalMLP, add_map, hidden_layers, zero
 from latentkit.recipes import get_recipe
 from latentkit.retrieval import better_than, full_ranks
 from latentkit.train import fit
 from latentkit.views import fit_views, with_views
 from latentkit.words import vectoriser
-
-SEEDS = 42, 43, 44
-source = find_data(sys.argv[1])
-pairs = read_pairs(source.train, source.captions)
-whole = split_by_image(pairs.image_of)
-learnt = np.unique(pairs.image_of[whole.train])
-chosen = np.random.default_rng(5).choice(learnt, len(learnt)//9, replace=False) # to judge by as well
-apart = np.flatnonzero(np.isin(pairs.image_of, chosen))
-split = Split(np.setdiff1d(whole.train, apart), np.sort(np.r_[whole.val, apart]), whole.test)
-images, target = pairs.gallery(split.val)
 
 BOTH = {"latents": {}, "words": {}}
 views = fit_views(BOTH, pairs, split.train)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PLAIN_CANONICAL', 'zero', 'start_affine', 'Linear', 'random_bytes', 'Dropout', 'KeptPositive', 'ReLUDropout',
-           'Direction', 'direction', 'add_map', 'LatentMapper', 'ResidualAdapter', 'Stitcher', 'hidden_layers', 'MLP1',
-           'MLP2', 'MLPBaseline', 'ResidualMLP', 'wide_layer', 'WideResidual', 'added_block', 'AffineResMLP',
-           'GeomAdapter', 'CanonicalMLP', 'start_unit', 'TunedWords', 'words_from']
+           'Direction', 'direction', 'add_map', 'LatentMapper', 'WithShortcut', 'ResidualAdapter', 'Stitcher',
+           'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP', 'wide_layer', 'WideResidual', 'added_block',
+           'AffineResMLP', 'GeomAdapter', 'CanonicalMLP', 'start_unit', 'TunedWords', 'words_from']
 
 # %% ../nbs/01c_networks.ipynb #d8393876
 import math
@@ -171,8 +171,25 @@ class LatentMapper(Translator, name="mlp"):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return direction(self.unnormalised(x))
 
+# %% ../nbs/01c_networks.ipynb #46ca7c60
+class WithShortcut(Translator):
+    "A deep path added to a linear shortcut; its heirs set `deep`, `shortcut` and `closed_form`."
+    deep: nn.Sequential
+    shortcut: nn.Linear | nn.Identity
+    closed_form: str | None
+
+    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+        if self.closed_form:
+            start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
+
+    def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
+        return add_map(self.deep(x), x, self.shortcut)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return direction(self.unnormalised(x))
+
 # %% ../nbs/01c_networks.ipynb #a98ef885
-class ResidualAdapter(Translator, name="rmlpa"):
+class ResidualAdapter(WithShortcut, name="rmlpa"):
     "A bottleneck beside a linear shortcut (team A; the adapter of Houlsby et al. 2019)."
     def __init__(self, dx: int, dy: int,
         squeeze: int = 4,               # the bottleneck has Dx/squeeze units
@@ -184,18 +201,8 @@ class ResidualAdapter(Translator, name="rmlpa"):
         self.deep = nn.Sequential(nn.Linear(dx, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, dy))
         self.shortcut = nn.Identity() if dx == dy and not closed_form else nn.Linear(dx, dy, bias=False)
 
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        if self.closed_form:
-            start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
-
-    def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
-        return add_map(self.deep(x), x, self.shortcut)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return direction(self.unnormalised(x))
-
 # %% ../nbs/01c_networks.ipynb #548edf2a
-class Stitcher(Translator, name="stitcher"):
+class Stitcher(WithShortcut, name="stitcher"):
     "A linear map and a deep correction to it (team A)."
     def __init__(self, dx: int, dy: int,
         hidden: int = 2048,             # units of each of the two hidden layers
@@ -205,16 +212,6 @@ class Stitcher(Translator, name="stitcher"):
         super().__init__(dx, dy)
         self.closed_form, self.shortcut = closed_form, nn.Linear(dx, dy, bias=False)
         self.deep = hidden_layers(dx, dy, hidden, 2, dropout)
-
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        if self.closed_form:
-            start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
-
-    def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
-        return add_map(self.deep(x), x, self.shortcut)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return direction(self.unnormalised(x))
 
 # %% ../nbs/01c_networks.ipynb #372b4820
 def hidden_layers(

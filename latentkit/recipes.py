@@ -227,7 +227,7 @@ OURS = [
     Recipe("quick_words", "canonical", epochs=0, views={"latents": {}, "words": {}}, refit=True),
     Recipe("best_words", **WORDS, file="best_words_model.pth"),
     Recipe("best_words_random", **from_random(WORDS)),
-    Recipe("best_views", **WORDS | dict(views={"all": {}, **WORDS["views"]})),
+    Recipe("best_views", **WORDS | dict(views={"all": {"drop": .2}} | WORDS["views"] | {"latents": {"drop": .2}})),
 ]
 
 # %% ../nbs/01d_recipes.ipynb #71f7221c
