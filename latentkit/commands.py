@@ -519,7 +519,8 @@ def shown_result(
     "A model's line in the table that a run ends with."
     def part(key, digits=3):
         return f"{float(row[key]):.{digits}f}" if row[key] else "-"
-    return {"name": row["name"], "MRR": part("MRR"), "unseen MRR": part("unseen MRR"),
+    return {"name": row["name"], "MRR": part("MRR"), "leaderboard": part("leaderboard"),
+            "unseen MRR": part("unseen MRR"),
             "unseen 95 %": f"{part('unseen low')} to {part('unseen high')}", "R@1": part("R@1"), "R@10": part("R@10"),
             "R@5": part("R@5"), "95 %": f"{part('low')} to {part('high')}", "seconds": part("seconds trained", 0),
             "parameters": f"{int(row['parameters']):,}"}
