@@ -11,6 +11,7 @@ LATENTKIT := LATENTKIT_MAKE=1 $(BIN)/python -m latentkit
 flag  = $(if $($(1)),--$(2) "$($(1))")
 names = $(if $($(1)),--$(2) $($(1)))
 MORE  = $(call names,CHECKPOINTS,checkpoints) $(call names,EXTRA,extra) $(call flag,EXTRA_WEIGHT,extra-weight) $(call flag,EXTRA_EPOCHS,extra-epochs) $(call names,VIEWS,views) $(call flag,VARIANTS,variants) $(call flag,TEACHER,teacher)
+TABLE := --recipes A-mlp A-rmlpa A-stitcher best --blends best best_words
 ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
 .PHONY: run compare inspect search seeds encode results test fuzz lint hooks lab wheel readme clean help
@@ -36,8 +37,8 @@ encode: $(READY) ## make the competition's files of pictures and captions: make 
 	@$(LATENTKIT) encode --out "$(OUT)" $(if $(DEBUG),--debug) $(foreach name,IMAGES CAPTIONS TEST TEXT IMAGE VARIANTS VIEW MISSING PROMPT RESOLUTION BATCH DEVICE,$(call flag,$(name),$(shell echo $(name) | tr A-Z a-z))) $(call flag,TEXT_POOLING,text-pooling) $(call flag,IMAGE_POOLING,image-pooling) $(call flag,TEXT_LAYER,text-layer) $(call flag,IMAGE_LAYER,image-layer)
 
 results: $(READY) ## run everything that RESULTS.md holds, and write it: make results [DATA=folder] [OUT=folder] [MINUTES=5]
-	@$(LATENTKIT) run --out "$(OUT)/results/sample"
-	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data")
+	@$(LATENTKIT) run --out "$(OUT)/results/sample" $(TABLE)
+	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data" $(TABLE))
 	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call flag,MINUTES,minutes))
 	@$(BIN)/python tests/faults.py --json "$(OUT)/results/faults.json"
 	@$(BIN)/python bench/results.py --sample "$(OUT)/results/sample" --faults "$(OUT)/results/faults.json" $(if $(DATA),--data "$(DATA)" --out "$(OUT)/results/data")

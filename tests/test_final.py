@@ -1,8 +1,9 @@
 "The final notebook under papermill: it trains what is missing, then loads what is there."
+import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
-from project import BIN, run
+from project import BIN, ROOT, run
 
 FLAGS = "{{DATA_DIR: null, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: []}}"
 CHECKPOINTS = {"final_latent_mapper.pth", "final_latent_mapper.csv", "rmlpa_best_model.pth", "rmlpa_best_model.csv"}
@@ -20,6 +21,15 @@ def submissions(out: Path) -> dict[str, bytes]:
 def changed(out: Path) -> dict[str, int]:
     "When each checkpoint was written."
     return {path.name: path.stat().st_mtime_ns for path in (out/"checkpoints").iterdir()}
+
+def test_default_run_leaves_out_what_takes_hours():
+    "The blends of 2 and 3 models need A-stitcher, and the notebook says so."
+    cells = json.loads((ROOT/"nbs"/"05_final.ipynb").read_text("utf-8"))["cells"]
+    default, = ("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    exec(default, flags := {})
+    assert flags["RECIPES"] == ["A-mlp", "A-rmlpa", "best"] and flags["BLENDS"] is None
+    text = "\n".join("".join(cell["source"]) for cell in cells)
+    assert "A-stitcher is left out by default: it takes up to half of the run" in text
 
 def test_loading_alone_says_that_nothing_is_trained(tmp_path):
     done = final(tmp_path, "false")
