@@ -1,4 +1,4 @@
-"Without latentkit installed, the final notebook's first cell imports it from an attached dataset."
+"On Kaggle the final notebook finds latentkit, the data and earlier checkpoints among what is attached."
 import json
 import os
 import shutil
@@ -6,6 +6,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+import final
+import pytest
+from latentkit.checkpoint import checkpoint_folders
+from latentkit.data import find_data
 from project import ROOT, output
 
 def first_cell() -> str:
@@ -49,3 +53,36 @@ def test_wheel_is_found_and_holds_the_whole_package(copy, tmp_path):
     assert {name for name in packed.namelist() if name.startswith("latentkit/")} == files
     console = next(name for name in packed.namelist() if name.endswith("entry_points.txt"))
     assert "latentkit = latentkit.commands:main" in packed.read(console).decode()
+
+@pytest.fixture
+def kaggle(tmp_path, monkeypatch):
+    "A folder in place of Kaggle's input, and what a forked run does first to believe it."
+    monkeypatch.delenv("LATENTKIT_DATA", raising=False)
+    place = tmp_path/"input"
+    place.mkdir()
+    def believe():
+        find_data.__defaults__ = None, place, tmp_path/"none"
+        checkpoint_folders.__defaults__ = None, place
+    return place, believe
+
+def test_data_and_checkpoints_of_an_earlier_run_are_found(kaggle, tmp_path):
+    place, believe = kaggle
+    data = final.tiny_data(place/"competition")
+    earlier, out = place/"notebooks"/"earlier", tmp_path/"out"
+    earlier.parent.mkdir()
+    final.finished(final.flags(data, earlier), tmp_path/"log")
+    said = final.finished(final.flags(data, out, DATA_DIR=None, RETRAIN=False), tmp_path/"log", believe)
+    assert f"train: {data}/train.npz\ntest: {data}/test.clean.npz" in said
+    for name in "best_model.pth", "rmlpa_best_model.pth":
+        assert f"loaded {earlier}/checkpoints/{name}" in said
+        assert (out/"checkpoints"/name).read_bytes() == (earlier/"checkpoints"/name).read_bytes()
+    assert (out/"submission"/"submission.csv").read_bytes() == (earlier/"submission"/"submission.csv").read_bytes()
+
+@pytest.mark.parametrize("attached", [[], ["one", "two"]], ids=["nothing", "two"])
+def test_wrong_attachments_end_the_run_before_it_writes(attached, kaggle, tmp_path):
+    place, believe = kaggle
+    for name in attached:
+        final.tiny_data(place/name)
+    code, said = final.Run(final.flags(place, tmp_path/"out", DATA_DIR=None), tmp_path/"log", believe).wait()
+    assert code == 2 and "DATA_DIR" in said and not list((tmp_path/"out").rglob("*.*v"))
+    assert all(f"{place}/{name}/train.npz" in said for name in attached) and ("nothing" in said) == (not attached)
