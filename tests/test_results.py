@@ -54,7 +54,7 @@ def test_results_are_renewed(copy, tmp_path, real):
     changed = {name for name in others if after[name].strip() != before[name].strip()}
     assert changed == (others if real else set())
     if real:
-        assert "| best | 1.000 | 1.000 | 1.000 |" in after["Flickr8k, three protocols"]
+        assert "| best | 1.000 | 1.000 | 1.000 | 1.000 |" in after["Flickr8k, by protocol"]
         assert "| ridge | **0.250** | 0.200 to 0.300 | - | 0.500 | 7 | 3 | time | 1,234 |" in (
             after["Flickr8k, every recipe in equal time"])
         index = json.loads((copy/"nbs"/"index.ipynb").read_text("utf-8"))
