@@ -10,7 +10,7 @@ READY := .venv/installed
 LATENTKIT := LATENTKIT_MAKE=1 $(BIN)/python -m latentkit
 flag  = $(if $($(1)),--$(2) "$($(1))")
 names = $(if $($(1)),--$(2) $($(1)))
-MORE  = $(call names,CHECKPOINTS,checkpoints) $(call names,EXTRA,extra) $(call flag,EXTRA_WEIGHT,extra-weight) $(call flag,EXTRA_EPOCHS,extra-epochs) $(call names,VIEWS,views) $(call flag,VARIANTS,variants) $(call flag,TEACHER,teacher)
+MORE  = $(call names,CHECKPOINTS,checkpoints) $(call names,EXTRA,extra) $(call flag,EXTRA_WEIGHT,extra-weight) $(call flag,EXTRA_EPOCHS,extra-epochs) $(call names,VIEWS,views) $(call flag,VARIANT_SHARE,variant-share) $(call flag,TEACHER,teacher)
 TABLE := --recipes A-mlp A-rmlpa A-stitcher best --blends best best_words
 ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
@@ -18,7 +18,7 @@ ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
-run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"] [CHECKPOINTS="folder"] [EXTRA="coco.npz"] [VIEWS="minilm=folder"] [VARIANTS=0.5]
+run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"] [CHECKPOINTS="folder"] [EXTRA="coco.npz"] [VIEWS="minilm=folder"] [VARIANT_SHARE=0.5]
 	@$(LATENTKIT) run $(ALL) $(call flag,RETRAIN,retrain) $(call flag,EPOCHS,epochs) $(call names,RECIPES,recipes) $(call names,BLENDS,blends) $(MORE)
 
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]

@@ -265,8 +265,8 @@ MORE_FLAGS = {
     "extra-epochs": Flag("the last epoch with extra pairs; default: all have them", number),
     "views": Flag("latents of the captions by other encoders; each folder holds train.npz and test.npz", some_views,
                   "NAME=FOLDER", many=True),
-    "variants": Flag("part of the images for which an epoch draws a variant, from variants.npz beside train.npz; 0: "
-                     "none; default: as the recipe says", partial(number, kind=float, low=0, high=1)),
+    "variant-share": Flag("part of the images for which an epoch draws a variant, from variants.npz beside train.npz; "
+                     "0: none; default: as the recipe says", partial(number, kind=float, low=0, high=1)),
     "teacher": Flag("a CLIP, a folder or a name on the hub, that teaches by its latents of the training pairs",
                     lambda flag, text: text, "NAME"),
 }

@@ -44,7 +44,7 @@ WRONG = [ # command line, the user's value, what to do
     ("run --checkpoints {tmp}/flikr8k", "{tmp}/flikr8k', no such folder", 'Did you mean "flickr8k"?'),
     ("run --extra-weight 2", "'2'", "a number from 0.001 to 1"),
     ("run --views minilm={tmp}/empty", "minilm={tmp}/empty", "a folder with train.npz and test.npz"),
-    ("run --variants 2", "'2'", "a number from 0 to 1"),
+    ("run --variant-share 2", "'2'", "a number from 0 to 1"),
     ("compare --minutes 0", "'0'", "a number of at least"),
     ("compare --device cudda", "'cudda'", 'Did you mean "cuda"?'),
     ("search --space optimizer", "'optimizer'", 'Did you mean "optimiser"?'),

@@ -35,7 +35,7 @@ def places(tmp_path_factory) -> dict[str, Path]:
 def test_whole_run_with_all_of_it(places):
     out = places["folder"]/"out"
     flags = final.flags(places["data"], out, RECIPES=["quick", "best_views"], EXTRA=[str(places["extra"])],
-                        EXTRA_WEIGHT=.5, VIEWS={"other": str(places["view"])}, VARIANTS=.5, EPOCHS=1)
+                        EXTRA_WEIGHT=.5, VIEWS={"other": str(places["view"])}, VARIANT_SHARE=.5, EPOCHS=1)
     said = final.finished(flags, places["folder"]/"log")
     assert "new images join" in said and "2 submissions of 10 rows" in said
     checkpoint = Checkpoint.load(out/"checkpoints"/"best_views_best_model.pth")
