@@ -16,14 +16,14 @@ __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADE
            'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz', 'write_pairs',
            'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image', 'Source',
            'folders_below', 'files_below', 'steps_between', 'pictures_elsewhere', 'text_dims', 'check_one_data_set',
-           'look_in', 'nothing_found', 'find_data']
+           'look_in', 'nothing_found', 'with_pictures', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
 import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, warnings, weakref, zipfile, zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -1185,8 +1185,6 @@ def look_in(
     near = [train.parent, *[p for p in train.parents if folder in (p, *p.parents)]]
     captions = next((p/"captions.txt" for p in near if (p/"captions.txt").is_file()), None)
     images = next((p/"Images" for p in near if (p/"Images").is_dir()), None)
-    if shared and images is None:
-        images = pictures_elsewhere(folder, train)
     test = min(tests, key=lambda path: steps_between(train, path))
     variants = train.with_name("variants.npz")
     return Source(origin, train, test, captions, images, variants if variants.is_file() else None)
@@ -1200,12 +1198,19 @@ def nothing_found(kaggle: Path) -> InputError:
                       "Attach the competition's data, or ask for the built-in sample: DATA_DIR = \"sample\" "
                       "(--data sample, DATA=sample).")
 
+# %% ../nbs/00_data.ipynb #83e8894c
+def with_pictures(source: Source | None, kaggle: Path) -> Source | None:
+    "The same, with pictures from Kaggle's input where there are none beside train.npz."
+    if source is None or source.images or not kaggle.is_dir():
+        return source
+    return replace(source, images=pictures_elsewhere(kaggle, source.train))
+
 # %% ../nbs/00_data.ipynb #2529c457
 SAMPLE = "sample" # its name, where a folder is asked for
 
 def find_data(
     data_dir: str | Path | None = None,     # a folder that must hold the data, or "sample"; None to search
-    kaggle: str | Path = "/kaggle/input",   # Kaggle's input folder
+    kaggle: str | Path = "/kaggle/input",   # Kaggle's input folder; pictures are looked for there as well
     local: str | Path = "data",             # the project's own data folder
 ) -> Source | None: # None: the built-in sample
     "Find the data: `data_dir`, else the environment variable LATENTKIT_DATA, else Kaggle's inputs, else `data/`."
@@ -1214,7 +1219,7 @@ def find_data(
             return None
         if folder:
             if source := look_in(folder, origin):
-                return source
+                return with_pictures(source, Path(kaggle))
             found = "no such file" if Path(folder).is_dir() else "no such folder"
             raise InputError(folder, "train.npz", found, f"train.npz and test.clean.npz, at most {LEVELS} folders down",
                              f"{origin} names this folder: correct or unset it.")
@@ -1222,4 +1227,4 @@ def find_data(
     source = look_in(kaggle, "Kaggle's input folder", shared=True) or look_in(local, "the folder data/")
     if source is None and kaggle.is_dir():
         raise nothing_found(kaggle)
-    return source
+    return with_pictures(source, kaggle)
