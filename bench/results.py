@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from latentkit.files import atomic
+from latentkit.files import ROUND_TRIP, atomic
 from latentkit.ensemble import read_latents
 from latentkit.retrieval import leaderboard, scores
 
@@ -58,7 +58,7 @@ def measured_by(command: str) -> str:
 
 def read_results(out: Path) -> pd.DataFrame:
     "What a run has left: one row a model or blend."
-    return pd.read_csv(out/"submission"/"results.csv", index_col="name", float_precision="round_trip")
+    return pd.read_csv(out/"submission"/"results.csv", index_col="name", **ROUND_TRIP)
 
 
 def run_part(out: Path, command: str) -> str:
@@ -92,7 +92,7 @@ def protocols_part(out: Path, command: str) -> str:
 
 def compare_part(out: Path, command: str) -> str:
     "The table of a comparison, by MRR of unseen captions."
-    table = pd.read_csv(out/"compare"/"compare.csv", index_col="recipe", float_precision="round_trip")
+    table = pd.read_csv(out/"compare"/"compare.csv", index_col="recipe", **ROUND_TRIP)
     rows = [{
         "recipe": name, "MRR, unseen": digits(row, "MRR"), "95 %": interval(row), "MRR 1+99": digits(row, "MRR 1+99"),
         "MRR blocks": digits(row, "MRR blocks"), "seconds": f"{row.seconds:.0f}", "epochs": f"{row.epochs:.0f}",

@@ -27,7 +27,7 @@ from markupsafe import Markup, escape
 
 from .checkpoint import Checkpoint, check_made_for
 from .data import Pairs, Queries, Split, find_data, read_pairs, split_by_image, subset
-from .files import InputError, atomic, writable_folder
+from .files import ROUND_TRIP, InputError, atomic, writable_folder
 from .ensemble import Predictions, blends_of, read_latents
 from .filter import MARKS, read_mark_table, read_marks, suspicion
 from .retrieval import full_ranks, ranks_in, similarity_blocks, unit
@@ -90,7 +90,7 @@ def read_suspects(
 def read_suspect_file(path: str | Path, pairs: Pairs) -> pd.DataFrame: # N rows
     "The lines of the captions that are suspect, at their places."
     try:
-        table = pd.read_csv(path, encoding="utf-8-sig", float_precision="round_trip").set_index("id")
+        table = pd.read_csv(path, encoding="utf-8-sig", **ROUND_TRIP).set_index("id")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(path, "", f"a file that cannot be read ({error})", "a filter's CSV, with a column id",
                          "Check the path.") from None

@@ -22,7 +22,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from .data import Pairs, Split
-from .files import FULL, FullDiskError, InputError, atomic, closest, writable_folder
+from .files import ROUND_TRIP, FULL, FullDiskError, InputError, atomic, closest, writable_folder
 from .recipes import Recipe, get_recipe
 
 # %% ../nbs/02a_search.ipynb #08e8fa0c
@@ -590,7 +590,7 @@ def read_results(folder: Path) -> pd.DataFrame: # folder: of a search
     if not path.is_file():
         raise InputError(path, "", "no such file", "the results of a search", "Name the folder of a search.")
     with suppress(OSError, ValueError, OverflowError):
-        results = pd.read_csv(path, float_precision="round_trip") # pandas before 3 reads last digits wrong
+        results = pd.read_csv(path, **ROUND_TRIP)
         fine = list(results)[:1] == ["trial"] and {"state", "mrr", "protocol"} <= set(results)
         fine = fine and results[["trial", "mrr"]].dtypes.map(is_numeric_dtype).all() and results.protocol.notna().all()
     if not fine:

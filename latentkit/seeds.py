@@ -19,7 +19,7 @@ import pandas as pd
 
 from .checkpoint import Checkpoint, check_made_for, training_fingerprint
 from .data import Pairs, Queries, Split, open_npz, read_array, subset, write_npz
-from .files import InputError, atomic, drop_leftovers, writable_folder
+from .files import ROUND_TRIP, InputError, atomic, drop_leftovers, writable_folder
 from .ensemble import Predictions, blend_predictions, check_submission
 from .filter import out_of_fold, suspicion
 from .recipes import TEAM_D, Recipe, get_recipe, with_flags
@@ -101,7 +101,7 @@ def read_inventory(folder: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=INVENTORY)
     try:
-        found = pd.read_csv(path, float_precision="round_trip")
+        found = pd.read_csv(path, **ROUND_TRIP)
         if set(INVENTORY) <= set(found) and found.file.map(type).eq(str).all():
             return found
     except (OSError, ValueError, OverflowError, MemoryError): # pandas' own errors are of these kinds

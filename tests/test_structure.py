@@ -25,7 +25,7 @@ IMPORTED_AS = {"scikit-learn": "sklearn", "Pillow": "PIL",
 
 # calls that the lowest versions of settings.ini lack, and what is written in their place
 TOO_NEW = {r"spines\[[^]]*\]\.set\(": "matplotlib 3.8: set each spine",
-           r"read_csv\((?!.*(round_trip|dtype=str)).*\)": "pandas 3: float_precision=\"round_trip\", or dtype=str"}
+           r"read_csv\((?!.*(ROUND_TRIP|dtype=str)).*\)": "pandas 3: **ROUND_TRIP, or dtype=str"}
 
 def floor_of(module: str) -> int:
     "The floor's number, from 1."
