@@ -208,9 +208,11 @@ ROWS = {
     "a pickle in a checkpoint": Row(once(plain.pickle_in_checkpoint), pickle_in_checkpoint, 1),
     "bit flips in a checkpoint of 13 MB": Row(plain.flips, flips, 1000),
     "tampered checkpoints": Row(once(plain.tampered), by_fuzz(
-        "checkpoint: checkpoint", "nan_weights", "flip", "another_training", "failed_save", "something_else"), 1),
+        "checkpoint: checkpoint", "nan_weights", "flip", "another_training", "failed_save", "something_else",
+        "old_files"), 1),
     "fuzzed npz files": Row(plain.damaged_npz, by_fuzz(
-        "data: train", "data: test", "npz arrays", "npz headers", "zip features", "hostile headers", "hostile zips",
+        "data: train", "data: test", "data: a view", "data: variants", "npz arrays", "npz headers", "zip features",
+        "hostile headers", "hostile zips",
         "data: cache", "broken text", "fortran", "objects", "checksum", "large ids", "label values",
         "no regular file"), 1000),
     "zip bombs": Row(once(plain.bomb), by_fuzz("bomb", "many members", "writes nothing", "absurd_sizes"), 1),
