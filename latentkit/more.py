@@ -18,6 +18,7 @@ import numpy as np
 from .data import Pairs, Queries, Split, check_headers, open_npz, read_array, read_pairs
 from .encode import difference
 from .files import InputError
+from .retrieval import similarity_blocks, unit
 from .views import read_view
 
 # %% ../nbs/00i_more.ipynb #2c9d9be0
@@ -31,19 +32,13 @@ def nearest_twin(
     images: np.ndarray,  # (m, Dy)
     among: np.ndarray,   # (M, Dy)
     alike: float = .999, # cosine around the mean from which two latents are of one picture
-    block: int = 4096,
 ) -> np.ndarray: # (m,) int64, rows of `among`; -1: none
     "For each image the one that is the same picture, also where it was encoded or stored a little differently."
     mean = among.mean(0, dtype=np.float64).astype(np.float32)
-    gallery = among - mean
-    gallery /= np.maximum(np.linalg.norm(gallery, axis=1, keepdims=True), 1e-12)
     found = np.full(len(images), -1)
-    for start in range(0, len(images), block):
-        query = images[start:start+block] - mean
-        cosine = query @ gallery.T/np.maximum(np.linalg.norm(query, axis=1, keepdims=True), 1e-12)
-        nearest = cosine.argmax(1)
-        near = cosine[np.arange(len(query)), nearest] > alike
-        found[start:start+block][near] = nearest[near]
+    for rows, cosine in similarity_blocks(unit(images - mean, "extra images"), unit(among - mean, "images")):
+        value, nearest = (part.numpy() for part in cosine.max(1))
+        found[rows] = np.where(value > alike, nearest, -1)
     return found
 
 # %% ../nbs/00i_more.ipynb #8ceeed44
@@ -67,6 +62,7 @@ def held_out(
     pairs: Pairs,
     split: Split,
     extra: Pairs,
+    said: list[str],  # the extra captions' `normal_texts`
     twin: np.ndarray, # (m,) the base's row of each extra image, -1: none
     queries: Queries | None,
 ) -> np.ndarray: # (m,) bool
@@ -76,22 +72,22 @@ def held_out(
     texts |= set(normal_texts(queries.captions)) if queries else set()
     texts.discard("")
     held = np.isin(twin, pairs.image_of[judged])
-    said = np.array([text in texts for text in normal_texts(extra.captions)], bool)
-    held[extra.image_of[said]] = True
+    held[extra.image_of[np.array([text in texts for text in said], bool)]] = True
     return held
 
 # %% ../nbs/00i_more.ipynb #922d7180
-def joined_rows(pairs: Pairs, extra: Pairs, twin: np.ndarray, held: np.ndarray) -> tuple: # rows, images, new images
+def joined_rows(
+    pairs: Pairs, extra: Pairs, said: list[str], twin: np.ndarray, held: np.ndarray # as for `held_out`, and its result
+) -> tuple: # rows of extra captions, the image of each, new images
     "Which extra captions to take, the image of each among all images, and which extra images are new."
     new = np.flatnonzero((twin < 0) & ~held)
     place = np.where(twin < 0, -1, twin)
     place[new] = len(pairs.image) + np.arange(len(new))
-    texts = np.array(normal_texts(extra.captions))
     twins = np.unique(twin[~held & (twin >= 0)])
     old = np.flatnonzero(np.isin(pairs.image_of, twins))
     known = set(zip(pairs.image_of[old].tolist(), normal_texts(pairs.captions[old])))
     image_of = place[extra.image_of]
-    rows = [row for row in np.flatnonzero(~held[extra.image_of]) if (image_of[row], texts[row]) not in known]
+    rows = [row for row in np.flatnonzero(~held[extra.image_of]) if (image_of[row], said[row]) not in known]
     return np.array(rows, np.int64), image_of[np.array(rows, np.int64)], new
 
 # %% ../nbs/00i_more.ipynb #9d02f62a
@@ -109,9 +105,9 @@ def join_extra(
 ) -> tuple[Pairs, Split]:
     "The pairs with extra ones behind them, for training only; prints what is left out, raises as `check_extra` does."
     check_extra(name, extra, pairs)
-    twin = nearest_twin(extra.image, pairs.image)
-    held = held_out(pairs, split, extra, twin, queries)
-    rows, image_of, new = joined_rows(pairs, extra, twin, held)
+    twin, said = nearest_twin(extra.image, pairs.image), normal_texts(extra.captions)
+    held = held_out(pairs, split, extra, said, twin, queries)
+    rows, image_of, new = joined_rows(pairs, extra, said, twin, held)
     views = {key: behind(view, extra.views[key][rows] if key in extra.views else None, len(rows))
              for key, view in pairs.views.items()}
     both = replace(

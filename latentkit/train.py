@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images',
-           'images_by_captions', 'distinct_images', 'check_sampler', 'has_variants', 'rows_of_epoch', 'known',
-           'steps_of', 'drawn_variants', 'image_latents', 'tunes_words', 'left_out', 'leave_out', 'taught', 'lesson_of',
-           'Batches', 'learning_rate', 'parameter_groups', 'make_optimiser', 'as_trained', 'new_translator',
-           'TrainingState', 'make_teacher', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite',
-           'begin_epoch', 'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History',
-           'measure', 'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
+           'images_by_captions', 'distinct_images', 'check_sampler', 'rows_of_epoch', 'known', 'steps_of',
+           'drawn_variants', 'image_latents', 'tunes_words', 'left_out', 'leave_out', 'taught', 'lesson_of', 'Batches',
+           'learning_rate', 'parameter_groups', 'make_optimiser', 'as_trained', 'new_translator', 'TrainingState',
+           'make_teacher', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch',
+           'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History', 'measure',
+           'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
            'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'check_current',
            'unfinished_file', 'fit_and_save', 'try_to_save', 'find_usable', 'load_or_fit', 'check_loadable']
 
@@ -117,10 +117,6 @@ def check_sampler(recipe: Recipe) -> None:
     if recipe.sampler not in SAMPLERS:
         raise unknown_name(f"recipe {recipe.name}", "sampler", recipe.sampler, SAMPLERS)
     check_options(f"recipe {recipe.name}, sampler_options", SAMPLERS[recipe.sampler], recipe.sampler_options)
-
-def has_variants(pairs: Pairs) -> bool:
-    "Are there more latents of each image?"
-    return pairs.variants is not None and len(pairs.variants) > 0
 
 # %% ../nbs/02_train.ipynb #19b78097
 def rows_of_epoch(
@@ -247,7 +243,8 @@ class Batches:
         self.image = check_lengths(torch.tensor(np.asarray(pairs.image), device=device), "image")
         self.image_of = torch.tensor(pairs.image_of[rows])
         self.extra = torch.arange(len(self.text) - len(extra), len(self.text))
-        self.variants = torch.tensor(pairs.variants, device=device) if recipe.variants and has_variants(pairs) else None
+        more = pairs.variants if recipe.variants else None
+        self.variants = None if more is None else torch.tensor(more, device=device)
         self.taught = taught(recipe, pairs, rows, device)
         self.left_out = left_out(recipe, views, self.text)
         self.steps = len(self.order(1)) if recipe.epochs else 0 # of the first epoch
