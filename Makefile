@@ -18,8 +18,8 @@ ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
-run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"] [CHECKPOINTS="folder"] [EXTRA="coco.npz"] [VIEWS="minilm=folder"] [VARIANT_SHARE=0.5]
-	@$(LATENTKIT) run $(ALL) $(call flag,RETRAIN,retrain) $(call flag,EPOCHS,epochs) $(call names,RECIPES,recipes) $(call names,BLENDS,blends) $(MORE)
+run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [MINUTES=10] [RETRAIN=auto|true|false] [EPOCHS=n] [RECIPES="A-mlp D-wide"] [BLENDS="best best_words"] [CHECKPOINTS="folder"] [EXTRA="coco.npz"] [VIEWS="minilm=folder"] [VARIANT_SHARE=0.5]
+	@$(LATENTKIT) run $(ALL) $(call flag,MINUTES,minutes) $(call flag,RETRAIN,retrain) $(call flag,EPOCHS,epochs) $(call names,RECIPES,recipes) $(call names,BLENDS,blends) $(MORE)
 
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
 	@$(LATENTKIT) compare $(ALL) $(call flag,MINUTES,minutes) $(call names,RECIPES,recipes)

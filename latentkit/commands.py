@@ -27,7 +27,7 @@ import psutil
 
 from .data import SAMPLE, find_data, look_in, open_npz
 from .files import FolderLock, InputError, atomic, closest, drop_leftovers, writable_folder
-from .recipes import ALIASES, BLENDS, RECIPES, get_recipe, what_to_submit
+from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
 # %% ../nbs/05a_commands.ipynb #7aff08ce
 def under_make() -> bool:
@@ -249,11 +249,12 @@ TRAINING_FLAGS = {
     "seed": Flag("of weights, order and dropout; in search, of the configurations", partial(number, low=0)),
     "seeds": Flag("default: 0 to 5", numbers, "N", ["0", "1", "2", "3", "4", "5"], many=True),
     "team-d": Flag("team D's 23 models and two ensembles, in place of --recipe and --seeds"),
-    "minutes": Flag("of training for each recipe; default: 5", partial(number, kind=float, low=.001), "N", "5"),
+    "minutes": Flag("run: in all, and it trains what brings most in that time; default: as long as the recipes take; "
+                    "compare: for each recipe; default: 5", partial(number, kind=float, low=.001)),
     "trials": Flag("in all; default: 50; a larger number later goes on", number, "N", "50"),
     "storage": Flag("a database that Optuna knows, for several machines; default: a journal in the output folder",
                     lambda flag, text: text, "URL"),
-    "device": Flag("cpu, cuda or cuda:1; default: CUDA where there is one that works", device_name, "NAME"),
+    "device": Flag("cpu, cuda or cuda:1; default: CUDA where it works, in run all of them", device_name, "NAME"),
 }
 MORE_FLAGS = {
     "checkpoints": Flag("with checkpoints of earlier runs, to be used where they are made for these data; default: "
@@ -503,7 +504,7 @@ def parameters_of(
 ) -> dict: # for the final notebook; what is not given keeps the notebook's own value
     "Flags as the notebook's parameters cell has them."
     blends = options.blends or (["none"] if options.recipes else None)
-    same = "seed", "epochs", "device", "recipes", *(name.replace("-", "_") for name in MORE_FLAGS)
+    same = "minutes", "seed", "epochs", "device", "recipes", *(name.replace("-", "_") for name in MORE_FLAGS)
     given = {name.upper(): getattr(options, name) for name in same}
     if blends:
         given["BLENDS"] = [name for name in blends if name != "none"]
@@ -543,7 +544,7 @@ def run(
     with open(results, newline="", encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: -float(row["MRR"]))
     print("", aligned([shown_result(row) for row in rows], shutil.get_terminal_size().columns), "", sep="\n")
-    _, line = what_to_submit({row["name"]: float(row["MRR"]) for row in rows})
+    line = json.loads((submission/"submission.json").read_text("utf-8"))["said"]
     print(f"Submit {submission/'submission.csv'}. {line}. See {submission/'final.html'} and {submission/'report.html'}")
 
 # %% ../nbs/05a_commands.ipynb #41e2e667
@@ -573,9 +574,10 @@ def compare(
     folder = writable_folder(options.out/"compare")
     _, pairs, split = read_data(options.data)
     changes = {} if options.seed is None else {"seed": options.seed}
-    comparison = compare_all(list(options.recipes or comparable()), pairs, split, folder, options.minutes,
+    minutes = options.minutes or 5.
+    comparison = compare_all(list(options.recipes or comparable()), pairs, split, folder, minutes,
                              device=options.device, **changes)
-    write_comparison(comparison, folder, options.minutes)
+    write_comparison(comparison, folder, minutes)
     print("", comparison.table[["MRR", "R@1", "R@10", "seconds"]].round(3).to_string(), "", sep="\n")
     print(f"See {folder/'compare.html'}; the table is {folder/'compare.csv'}")
 
@@ -671,8 +673,8 @@ def inspect(
 
 # %% ../nbs/05a_commands.ipynb #3822abfe
 COMMANDS = { # name -> the function, its flags in the order in which they are checked
-    "run": (run, ["recipes", "blends", "epochs", "retrain", "refit", "seed", "device", *MORE_FLAGS, "data", "notebook",
-                  "out"]),
+    "run": (run, ["minutes", "recipes", "blends", "epochs", "retrain", "refit", "seed", "device", *MORE_FLAGS, "data",
+                  "notebook", "out"]),
     "compare": (compare, ["recipes", "minutes", "seed", "device", "data", "out"]),
     "search": (search, ["recipe", "space", "method", "trials", "epochs", "seed", "storage", "device", "data", "out"]),
     "seeds": (seeds, ["recipe", "seeds", "team-d", "epochs", "device", "data", "out"]),

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['RANGES', 'CHOOSE', 'VIEW_OPTIONS', 'EXTRA_OPTIONS', 'CLOSED_FORMS', 'TEAM_A', 'RESIDUAL', 'TEAM_B', 'AFFINE',
            'TEAM_C', 'WIDE', 'TEAM_D_RECIPES', 'RUNNER', 'BIGJUMP', 'TEAM_E', 'BOTH', 'BEST', 'WORDS', 'OURS',
-           'RECIPES', 'ALIASES', 'BLENDS', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values', 'check_numbers',
-           'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe', 'with_flags', 'get_blend',
-           'what_to_submit']
+           'RECIPES', 'ALIASES', 'BLENDS', 'ANYTIME', 'TEAM_D', 'Recipe', 'is_a', 'check_name', 'check_values',
+           'check_numbers', 'check_views', 'changed_recipe', 'plain', 'constant', 'from_random', 'get_recipe',
+           'with_flags', 'get_blend', 'what_to_submit']
 
 # %% ../nbs/01d_recipes.ipynb #93773d26
 import re
@@ -262,6 +262,7 @@ def with_flags(
 BLENDS = {"best": ["best", "best_256", "best_random"],
           "best_words": ["best", "best_256", "best_words", "best_words_random"],
           "best_views": ["best", "best_256", "best_words", "best_views"]}
+ANYTIME = ["quick", "quick_words", "best", "best_words", "best_256", "best_words_random", "best_random"]
 
 def get_blend(
     name: str, # one of `BLENDS`

@@ -799,11 +799,12 @@ def fit_and_save(
     device=None,
     progress: bool = True,
     limit: float | None = None, # seconds of training, as for `fit`
+    report: Callable | None = None, # called with each epoch's line
 ) -> Checkpoint:
     "`fit`, taken up where a kill ended it, and saved. Where saving fails, it warns and gives what was trained."
     path = Path(path)
     writable_folder(path.parent) # before the work, not after it
-    checkpoint = fit(recipe, pairs, split, device, progress, limit, unfinished=unfinished_file(path))
+    checkpoint = fit(recipe, pairs, split, device, progress, limit, report, unfinished=unfinished_file(path))
     if try_to_save(checkpoint, path) and "interrupted" not in checkpoint.metrics:
         unfinished_file(path).unlink(missing_ok=True)
     return checkpoint
@@ -852,6 +853,7 @@ def load_or_fit(
     progress: bool = True,
     limit: float | None = None,         # seconds of training, as for `fit`
     others: Sequence = (),              # folders with checkpoints of earlier runs
+    report: Callable | None = None,     # called with each epoch's line
 ) -> Checkpoint:
     "A trained translator for these data: loaded if it may be, trained and saved if not. Raises `InputError`."
     if not (isinstance(retrain, bool) or retrain == "auto"):
@@ -859,14 +861,14 @@ def load_or_fit(
         raise InputError("RETRAIN", "", repr(retrain), expected, "Correct the flag.")
     recipe, path = recipe.but(views=named_views(recipe.views, pairs)), Path(folder)/recipe.checkpoint
     if retrain is True:
-        return fit_and_save(recipe, pairs, split, path, device, progress, limit)
+        return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
     checkpoint, found, wrong = find_usable(recipe, pairs, split, [folder, *others], retrain == "auto", limit)
     if checkpoint is None and retrain is False:
         raise wrong[found]
     if checkpoint is None:
         for error in [error for place, error in wrong.items() if place.exists()]:
             print(f"{recipe.name}: trained again: {error}")
-        return fit_and_save(recipe, pairs, split, path, device, progress, limit)
+        return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
     if retrain == "auto":
         unfinished_file(path).unlink(missing_ok=True) # of a run that was killed just before its end
     if found != path and (retrain == "auto" or not path.exists()):

@@ -1,9 +1,12 @@
 "A copy of the project where tests may write, and the last line of a test run."
+import os
 import shutil
 from pathlib import Path
 
-import pytest
-from project import ROOT
+os.environ.setdefault("OMP_NUM_THREADS", "1") # a fork beside threads hangs; torch reads it when it loads
+
+import pytest  # noqa: E402
+from project import ROOT  # noqa: E402
 
 BUILT = {".venv", ".git", "data", "dist", "build", "__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache"}
 

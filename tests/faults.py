@@ -128,6 +128,12 @@ def kills(folder: Path, count: int, cases: int) -> Done:
     return Done(done, f"after {done} kills of the final notebook: no half file, nothing left over, "
                       "checkpoints and submissions byte for byte those of an unkilled run")
 
+def timed_kills(folder: Path, count: int, cases: int) -> Done:
+    "The same with `MINUTES`."
+    done = final.killed_in_time(final.tiny_data(folder/"data"), folder, count, seed=count)
+    return Done(done, f"after {done} kills a whole submission.csv or none yet, never a worse one; "
+                      "the files at the end are those of an unkilled run")
+
 def full_disk(folder: Path, count: int, cases: int) -> Done:
     "At each file that a run writes."
     data, whole, _, rooms = final.whole_run(folder)
@@ -218,6 +224,7 @@ ROWS = {
     "zip bombs": Row(once(plain.bomb), by_fuzz("bomb", "many members", "writes nothing", "absurd_sizes"), 1),
     "fuzzed captions and marks": Row(plain.damaged_captions, by_fuzz("caption", "marks"), 1000),
     "kills at random moments": Row(plain.kills, kills, 60),
+    "kills of a run with MINUTES": Row(plain.kills, timed_kills, 20),
     "Ctrl-C": Row(once(plain.interrupted), interrupted, 1),
     "a full disk": Row(once(plain.full_disk), full_disk, 1),
     "a read-only output": Row(once(plain.closed_folder), closed_folder, 1),

@@ -1,4 +1,5 @@
 "The final notebook on tiny data, its cells run in a forked process: it starts at once, and can be killed often."
+import hashlib
 import json
 import os
 import resource
@@ -18,7 +19,8 @@ import latentkit.report  # noqa: E402, F401 (what the notebook imports is there 
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 from latentkit.commands import told  # noqa: E402
-from latentkit.data import Queries, write_pairs, write_queries  # noqa: E402
+from latentkit.data import Queries, read_queries, write_pairs, write_queries  # noqa: E402
+from latentkit.ensemble import check_submission  # noqa: E402
 from latentkit.sample import toy  # noqa: E402
 from latentkit.train import Unfinished  # noqa: E402
 from project import ROOT  # noqa: E402
@@ -150,6 +152,42 @@ def killed_often(data: Path, folder: Path, whole: dict[str, bytes], seconds: flo
             run.kill()
             done += 1
             assert not halves(files(out) if out.exists() else {}, whole)
+        assert differing(files(out), whole) == []
+        shutil.rmtree(out)
+    return done
+
+def standing_in(out: Path, data: Path) -> float: # 0: there is none
+    "The validation MRR of a submission.csv, which must be whole and the one that submission.json tells of."
+    path = out/"submission"/"submission.csv"
+    if not path.exists():
+        return 0.
+    check_submission(path, read_queries(data/"test.clean.npz", 12), 16)
+    facts = json.loads(path.with_suffix(".json").read_text("utf-8"))
+    assert facts["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest() # a kill between the two was never met
+    return facts["MRR"]
+
+def killed_in_time(data: Path, folder: Path, kills: int, seed: int) -> int:
+    """Start and kill runs with MINUTES until at least `kills` were killed, each at a random moment of the time left.
+
+    At any moment there is a whole submission or none yet; its MRR never falls. Each run ends as an unkilled one does.
+    """
+    given = dict(MINUTES=30, RECIPES=["quick", "best"])
+    began = time.perf_counter()
+    finished(flags(data, folder/"unkilled", **given), folder/"log")
+    seconds, whole = time.perf_counter() - began, files(folder/"unkilled")
+    rng, done = np.random.default_rng(seed), 0
+    while done < kills:
+        out, best = folder/"killed", 0.
+        while True:
+            run = Run(flags(data, out, **given), folder/"log", save_each_epoch)
+            if done >= kills or run.ends_within(rng.uniform(0, seconds)):
+                break
+            run.kill()
+            done += 1
+            assert (now := standing_in(out, data)) >= best
+            best = now
+        code, said = run.wait()
+        assert code == 0, said[-3000:]
         assert differing(files(out), whole) == []
         shutil.rmtree(out)
     return done
