@@ -30,7 +30,7 @@ from .ensemble import Predictions, blend_predictions, write_submission
 from .files import InputError, atomic
 from .recipes import Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
-from .style import GREY, PALETTE, axes_for
+from .style import GREY, axes_for
 from .train import Batches, TrainingState, differing, find_usable, load_or_fit, progress_bar, train_epochs
 from .train import tunes_words, unfinished_file
 from .views import fit_views, with_views
@@ -120,10 +120,11 @@ class Plan:
         minutes: float | None = None, # in all, from `began`; None: no hurry
         began: float | None = None,  # of the run, as `time.monotonic` says; None: now
     ):
-        self.waiting, self.pairs, self.split, self.folders, self.modes = list(recipes), pairs, split, folders, modes
+        self.waiting, self.names = list(recipes), [recipe.name for recipe in recipes]
+        self.pairs, self.split, self.folders, self.modes = pairs, split, folders, modes
         self.began = time.monotonic() if began is None else began
         self.end = None if minutes is None else self.began + 60*minutes
-        self.total, self.given = len(self.waiting), 0
+        self.total, self.given = len(self.names), 0
         self.ending = 10. # seconds to keep free for the end
         self.stopped = False # by Ctrl-C: from now on, only load
         self.fit, self.pace = 0., 1. # seconds of a closed form; how much longer trainings take than expected
@@ -398,7 +399,8 @@ class Standing:
                            facts_of(self, members, mrr, f"submission.csv is {means(members, mrr)}"))
             self.members, self.mrr, self.held = members, mrr, True
         line = {"minute": (time.monotonic() - self.began)/60, "model": p.name, **facts, "MRR": self.single[p.name],
-                **self.board(column), "submission": self.mrr, "models in it": len(self.members), "better": better}
+                **self.board(column), "submission": self.mrr, "better": better,
+                "members": ", ".join(self.members)}
         self.lines.append(line)
         return line
 
