@@ -3,8 +3,8 @@
     .venv/bin/python bench/minutes.py ../shared/flickr8k run 1 3 10 30         # `latentkit run --minutes` each
     .venv/bin/python bench/minutes.py ../shared/flickr8k recipes 30 A-mlp best # each for so many minutes
 
-Each replaces its own rows in bench/minutes.csv, from which nbs/03a_anytime.ipynb makes its figure. Runs go on where they were
-in --out, so give an empty folder.
+Each replaces its own rows in bench/minutes.csv, from which nbs/03a_anytime.ipynb makes its figure. Runs go on where
+they were in --out, so give an empty folder.
 """
 import argparse
 import subprocess
