@@ -60,6 +60,12 @@ WRONG = [ # command line, the user's value, what to do
     ("encode --captions {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
     ("encode --captions {tmp}/a_file --image-pooling max", "'max'", "one of mean, cls, pooler"),
     ("encode --view other --captions {tmp}/a_file --out {tmp}/view", "a_file, line 1", "Add the header line."),
+    ("kaggle --owner me", "--competition: found nothing", "see --help"),
+    ("kaggle --competition a-b", "--owner: found nothing", "see --help"),
+    ("kaggle --competition https://www.kaggle.com/c/a-b", "'https://www.kaggle.com/c/a-b'", "Take the last part"),
+    ("kaggle --competition a-b --owner me --slug kit", "'kit'", "5 to 44 characters"),
+    ("kaggle --competition a-b --submit {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
+    ("kaggle --competition a-b --submit {tmp}/a_file", "{tmp}/a_file", "Choose submission/submission.csv"),
     ("sedes", "'sedes'", 'Did you mean "seeds"?'),
 ]
 
