@@ -83,13 +83,13 @@ def build_wheel(
         raise InputError(clone, "", f"no wheel: {said}", "what pip wheel builds",
                          "Is the internet there? It gets setuptools.")
 
-# %% ../nbs/05c_kaggle.ipynb #505f5689
+# %% ../nbs/05c_kaggle.ipynb #db795691
 def pack_checkpoints(
     path: Path,   # of the zip
     folder: Path, # with checkpoints
 ) -> list[str]: # their names; no zip is written where there are none
     "Pack checkpoints for a dataset. They are numbers, which do not get smaller."
-    found = sorted(folder.glob("*.pth"))
+    found = sorted(folder.glob("[!.]*.pth"))
     if found:
         with zipfile.ZipFile(path, "w") as packed:
             for file in found:
