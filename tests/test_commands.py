@@ -92,6 +92,9 @@ def test_make_passes_its_variables_on():
     line = run(*made, "-n", "encode", "IMAGES=a b", "CAPTIONS=c", "TEXT_LAYER=-2", "VIEW=v").stdout
     for part in '--images "a b"', '--captions "c"', '--text-layer "-2"', '--view "v"':
         assert part in line
+    line = run(*made, "-n", "kaggle", "OWNER=me", "COMPETITION=a-b", "SUBMIT=a b.csv", "DATA=c").stdout
+    for part in '--owner "me"', '--competition "a-b"', '--submit "a b.csv"', '--data "c"':
+        assert part in line
     done = run(*made, "run", "DATA=nowhere", f"BIN={Path(sys.executable).parent}")
     assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
 
