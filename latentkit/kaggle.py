@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['BUILT_FROM', 'REMEDIES', 'title_of', 'files_of', 'dataset_metadata', 'kernel_metadata', 'build_wheel',
-           'pack_checkpoints', 'write_json', 'write_kaggle', 'message_of', 'check_answer', 'client', 'answered',
-           'download', 'submit']
+           'pack_checkpoints', 'write_json', 'write_kaggle', 'what_it_is', 'message_of', 'check_answer', 'client',
+           'answered', 'download', 'submit']
 
-# %% ../nbs/05c_kaggle.ipynb #32a08b9f
-import csv, filecmp, io, json, shutil, subprocess, sys, tempfile, zipfile
+# %% ../nbs/05c_kaggle.ipynb #7bf1ece9
+import csv, filecmp, hashlib, io, json, shutil, subprocess, sys, tempfile, zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 from . import __version__
@@ -124,19 +124,28 @@ def write_kaggle(
         shutil.rmtree(folder, ignore_errors=True)
     return packed
 
-# %% ../nbs/05c_kaggle.ipynb #87a27907
-def message_of(
+# %% ../nbs/05c_kaggle.ipynb #db763b34
+def what_it_is(
     file: Path, # a submission, as a run has left it
-) -> str:
-    "The version, the model or blend, and its validation MRR, from the results.csv beside the file."
+) -> tuple[str, float]: # the model or the members of the mean; validation MRR
+    "What a run tells of a submission; raises `InputError` where none does."
+    with suppress(OSError, ValueError, KeyError):
+        facts = json.loads(file.with_name("submission.json").read_text("utf-8"))
+        if facts["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest():
+            return ", ".join(facts["members"]), facts["MRR"]
     results = file.with_name("results.csv")
     rows = list(csv.DictReader(results.open(encoding="utf-8", newline=""))) if results.is_file() else []
     for row in sorted(rows, key=lambda row: file.name != f"submission_{row['name']}.csv"):
         same = file.with_name(f"submission_{row['name']}.csv")
         if same.is_file() and filecmp.cmp(file, same, shallow=False):
-            return f"latentkit {__version__}: {row['name']}, validation MRR {float(row['MRR']):.4f}, {row['protocol']}"
-    raise InputError(file, "", "a submission that no row of results.csv beside it tells of",
+            return row["name"], float(row["MRR"])
+    raise InputError(file, "", "a submission that neither submission.json nor results.csv beside it tells of",
                      "one that a run has left there", "Choose a file in submission/ of a run, such as submission.csv.")
+
+def message_of(file: Path) -> str:
+    "What the leaderboard shows beside a submission."
+    name, mrr = what_it_is(file)
+    return f"latentkit {__version__}: {name}, validation MRR {mrr:.4f}"
 
 # %% ../nbs/05c_kaggle.ipynb #9180e4d9
 def check_answer(

@@ -59,8 +59,7 @@ def place(tmp_path_factory):
         write_submission(place/"submission"/f"submission_{name}.csv", ids, rng.normal(size=(10, 16)))
     (place/"submission"/"submission.csv").write_bytes((place/"submission"/"submission_best.csv").read_bytes())
     (place/"submission"/"submission_alien.csv").write_text("id,embedding\n")
-    rows = "ridge,full,0.4\nbest,full,0.50213\nshuffled,full,0.1\n"
-    (place/"submission"/"results.csv").write_text("name,protocol,MRR\n" + rows)
+    (place/"submission"/"results.csv").write_text("name,MRR\nridge,0.4\nbest,0.50213\nshuffled,0.1\n")
     (place/"checkpoints").mkdir()
     for name in "best_model.pth", "ridge.pth", "best_model.unfinished", ".writing-1-a-12345678.pth":
         (place/"checkpoints"/name).write_bytes(name.encode())
@@ -178,7 +177,7 @@ def test_submission_says_what_it_is(file, place):
     from latentkit import __version__
     done = kaggle(place, f"--submit {{place}}/submission/{file} --data {{place}}/data")
     assert done.returncode == 0 and "10 rows x 16 dims. Kaggle: Successfully submitted" in done.stdout, done.stderr
-    message = f"latentkit {__version__}: best, validation MRR 0.5021, full"
+    message = f"latentkit {__version__}: best, validation MRR 0.5021"
     assert json.loads((place/"sent.json").read_text()) == [file, message, "a-race"] and message in done.stdout
 
 SUBMIT = "--submit {place}/submission/submission.csv --data {place}/data"
@@ -192,7 +191,7 @@ WRONG = [ # flags, the stand-in's mood, what is said
     (SUBMIT, {"ANSWER": "500"}, "competition a-race: found .*500.*try again"),
     (SUBMIT, {"SAYS": "Could not submit to competition"}, "submission.csv: found .*Could not submit"),
     (SUBMIT.replace("submission.csv", "submission_shuffled.csv"), {}, "submission_shuffled.csv, .*found .*id"),
-    (SUBMIT.replace("submission.csv", "submission_alien.csv"), {}, "no row of results.csv beside it"),
+    (SUBMIT.replace("submission.csv", "submission_alien.csv"), {}, "neither submission.json nor results.csv"),
     (SUBMIT.replace("{place}/data", "sample"), {}, "data: found none, or the sample"),
 ]
 
