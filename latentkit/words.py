@@ -36,7 +36,8 @@ class Words:
         "Weighted counts of the known terms."
         tfidf = vectoriser(vocabulary=self.terms)
         tfidf.idf_ = self.idf
-        return tfidf.transform([str(caption) for caption in captions])
+        found = tfidf.transform([str(caption) for caption in captions])
+        return found.astype(np.float32, copy=False) # scikit-learn before 1.4 weighs in float64
 
     def vectors(self,
         captions: Iterable, # (N,) str

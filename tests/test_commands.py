@@ -60,6 +60,12 @@ WRONG = [ # command line, the user's value, what to do
     ("encode --captions {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
     ("encode --captions {tmp}/a_file --image-pooling max", "'max'", "one of mean, cls, pooler"),
     ("encode --view other --captions {tmp}/a_file --out {tmp}/view", "a_file, line 1", "Add the header line."),
+    ("kaggle --owner me", "--competition: found nothing", "see --help"),
+    ("kaggle --competition a-b", "--owner: found nothing", "see --help"),
+    ("kaggle --competition https://www.kaggle.com/c/a-b", "'https://www.kaggle.com/c/a-b'", "Take the last part"),
+    ("kaggle --competition a-b --owner me --slug kit", "'kit'", "5 to 44 characters"),
+    ("kaggle --competition a-b --submit {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
+    ("kaggle --competition a-b --submit {tmp}/a_file", "{tmp}/a_file", "Choose submission/submission.csv"),
     ("sedes", "'sedes'", 'Did you mean "seeds"?'),
 ]
 
@@ -85,6 +91,9 @@ def test_make_passes_its_variables_on():
         assert part in line
     line = run(*made, "-n", "encode", "IMAGES=a b", "CAPTIONS=c", "TEXT_LAYER=-2", "VIEW=v").stdout
     for part in '--images "a b"', '--captions "c"', '--text-layer "-2"', '--view "v"':
+        assert part in line
+    line = run(*made, "-n", "kaggle", "OWNER=me", "COMPETITION=a-b", "SUBMIT=a b.csv", "DATA=c").stdout
+    for part in '--owner "me"', '--competition "a-b"', '--submit "a b.csv"', '--data "c"':
         assert part in line
     done = run(*made, "run", "DATA=nowhere", f"BIN={Path(sys.executable).parent}")
     assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr

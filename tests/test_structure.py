@@ -16,7 +16,7 @@ FLOORS = [
     {"checkpoint"},
     {"train"},
     {"ensemble", "filter", "search", "maps", "compare"},
-    {"seeds", "report", "inspect_ui", "anytime"},
+    {"seeds", "report", "inspect_ui", "kaggle", "anytime"},
     {"commands"},
 ] # from the ground up
 MODULES = {p.stem: ast.parse(p.read_text("utf-8")) for p in (ROOT/"latentkit").glob("*.py") if p.stem[0] != "_"}
