@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shuffled_by_image', 'whole_images',
            'images_by_captions', 'distinct_images', 'check_sampler', 'rows_of_epoch', 'known', 'steps_of',
-           'drawn_variants', 'image_latents', 'tunes_words', 'left_out', 'leave_out', 'taught', 'lesson_of', 'Batches',
-           'learning_rate', 'parameter_groups', 'make_optimiser', 'as_trained', 'new_translator', 'TrainingState',
-           'make_teacher', 'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch',
-           'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History', 'measure',
-           'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged',
-           'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'check_current',
-           'unfinished_file', 'fit_and_save', 'try_to_save', 'find_usable', 'load_or_fit', 'check_loadable']
+           'drawn_variants', 'image_latents', 'tunes_words', 'left_out', 'leave_out', 'taught', 'lesson_of',
+           'on_device', 'Batches', 'learning_rate', 'parameter_groups', 'make_optimiser', 'as_trained',
+           'new_translator', 'TrainingState', 'make_teacher', 'make_scaler', 'save_state', 'load_state', 'train_epochs',
+           'finite', 'begin_epoch', 'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss',
+           'History', 'measure', 'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit',
+           'fit_judged', 'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing',
+           'check_current', 'unfinished_file', 'fit_and_save', 'try_to_save', 'find_usable', 'load_or_fit',
+           'check_loadable']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, math, sys, time, warnings
@@ -226,6 +227,13 @@ def lesson_of(taught: tuple | None, rows: torch.Tensor, image_ids: torch.Tensor)
     return taught and (taught[0][rows], taught[1][image_ids])
 
 # %% ../nbs/02_train.ipynb #27d7ece1
+def on_device(
+    rows: np.ndarray, # a read-only map of a file, or an array
+    device: torch.device,
+) -> torch.Tensor:
+    "An array as a tensor; one that may be written is not copied where it is there already."
+    return torch.as_tensor(rows, device=device) if rows.flags.writeable else torch.tensor(rows, device=device)
+
 class Batches:
     "The captions that a training learns from, on the device, dealt out in batches."
     def __init__(self,
@@ -239,8 +247,8 @@ class Batches:
         check_sampler(recipe)
         self.recipe, self.device, self.views = recipe, device, views
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
-        self.text = check_lengths(torch.tensor(pairs.text[rows], device=device), "text")
-        self.image = check_lengths(torch.tensor(np.asarray(pairs.image), device=device), "image")
+        self.text = check_lengths(on_device(pairs.text[rows], device), "text")
+        self.image = check_lengths(on_device(np.asarray(pairs.image), device), "image")
         self.image_of = torch.tensor(pairs.image_of[rows])
         self.extra = torch.arange(len(self.text) - len(extra), len(self.text))
         more = pairs.variants if recipe.variants else None

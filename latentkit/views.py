@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['VIEW_ARRAYS', 'OWN', 'PARTS', 'read_view', 'check_view_name', 'view_file', 'add_views', 'Views', 'directions',
-           'plain_views', 'views_of', 'named_views', 'fit_views', 'with_views']
+           'plain_views', 'views_of', 'named_views', 'fit_views', 'SeenText', 'with_views']
 
 # %% ../nbs/00h_views.ipynb #ac343c96
 from dataclasses import dataclass, replace
@@ -126,7 +126,9 @@ def directions(
     if mean is not None and latents.shape[1] != len(mean):
         raise InputError("captions", "views", f"{latents.shape[1]} dims", f"{len(mean)}, as in training",
                          "Use the encoder that the model was trained with.")
-    unit = latents/np.maximum(np.linalg.norm(latents, axis=1, keepdims=True), 1e-12)
+    parts = np.array_split(latents, len(latents)//8192 + 1) # a norm takes twice the memory of what it is of
+    lengths = np.concatenate([np.linalg.norm(part, axis=1, keepdims=True) for part in parts])
+    unit = latents/np.maximum(lengths, 1e-12)
     lacks = np.isnan(latents[:, 0])
     if mean is not None and lacks.any():
         unit[lacks] = mean
@@ -170,10 +172,29 @@ def fit_views(
     lengths = {name: views.get(name, {}).get("weight", WEIGHT if name == "words" else 1.) for name in kept}
     return Views(lengths, words, means)
 
+@dataclass(frozen=True, eq=False)
+class SeenText:
+    "What a model reads of captions, made for the rows that are asked for: all at once, they fill a gigabyte."
+    views: Views
+    pairs: Pairs
+    terms: bool # the captions' terms in place of the words' vectors
+
+    @property
+    def shape(self) -> tuple[int, int]: # (N, width)
+        "As an array has it."
+        words, width = self.views.words, self.views.width(self.pairs.text.shape[1])
+        return len(self), width + 2*TERMS - len(words.mean) if words and self.terms else width
+
+    def __len__(self) -> int:
+        return len(self.pairs.text)
+
+    def __getitem__(self, rows) -> np.ndarray: # (n, width) float32
+        return self.views.of(self.pairs, rows, self.terms)
+
 def with_views(
     pairs: Pairs,
     views: Views,
     terms: bool = False, # the captions' terms in place of the words' vectors
 ) -> Pairs:
-    "The pairs as a model of these views sees them."
-    return pairs if views.raw else replace(pairs, text=views.of(pairs, terms=terms), crc=None)
+    "The pairs as a model of these views sees them; where it reads more than latents, `text` is a `SeenText`."
+    return pairs if views.raw else replace(pairs, text=SeenText(views, pairs, terms), crc=None)
