@@ -4,9 +4,9 @@
     .venv/bin/python bench/full.py --recipes quick best # other recipes
 
 125 000 captions x 1024 and 25 000 images x 1536 are two views of the same hidden causes, and so are the captions'
-words. Memory is that of all processes together, shared pages counted once (PSS), looked at four times a second.
+words. Memory is that of all processes together, shared pages counted once (PSS), looked at twice a second.
 """
-import argparse, importlib, json, os, shutil, socket, subprocess, sys, tempfile, threading, time, urllib.request
+import argparse, importlib, json, socket, subprocess, sys, tempfile, threading, time, urllib.request
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -127,7 +127,7 @@ class Memory(threading.Thread):
                 pass
             if total/1e9 > self.peak:
                 self.peak, self.when = total/1e9, time.perf_counter() - self.began
-            time.sleep(.25)
+            time.sleep(.5)
 
 
 def words_of_causes(rng):

@@ -21,7 +21,7 @@ from latentkit.words import vectoriser
 
 BOTH = {"latents": {}, "words": {}}
 views = fit_views(BOTH, pairs, split.train)
-text, WORDS = with_views(pairs, views).text, views.words
+text, WORDS = with_views(pairs, views).text[:], views.words
 numbered = replace(pairs, text=np.c_[text, np.arange(len(text))].astype(np.float32), crc=None) # a caption's row is last
 
 
