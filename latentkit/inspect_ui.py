@@ -9,8 +9,8 @@ __all__ = ['TOP', 'CAPTIONS', 'PICTURES', 'STRIP', 'TOP_OF_PAGE', 'WINDOW', 'VIE
            'having', 'reached_by', 'encoded', 'ask', 'Marks', 'write_marks', 'framed_picture', 'change', 'places',
            'strip', 'retrieved', 'caption_page', 'text_page', 'stealing_table', 'picture_page', 'control', 'flowing',
            'choosing_controls', 'mark_buttons', 'arranged', 'Inspector', 'react', 'list_again', 'line_of', 'show_place',
-           'put_mark', 'page_of', 'show_controls', 'inspect', 'predictions_of_run', 'last_run', 'app_of',
-           'app_notebook', 'serve']
+           'put_mark', 'page_of', 'show_controls', 'inspect', 'files_of_run', 'predictions_of_run', 'data_of_run',
+           'last_run', 'app_of', 'app_notebook', 'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import json, os, tempfile
@@ -26,7 +26,8 @@ import torch
 from markupsafe import Markup, escape
 
 from .checkpoint import Checkpoint, check_made_for
-from .data import Pairs, Queries, Split, find_data, read_pairs, split_by_image, subset
+from .data import Pairs, Queries, Source, Split, check_headers, find_data, open_npz, read_array, read_pairs
+from .data import split_by_image, subset
 from .files import ROUND_TRIP, InputError, atomic, writable_folder
 from .ensemble import Predictions, blends_of, read_latents
 from .filter import MARKS, read_mark_table, read_marks, suspicion
@@ -657,34 +658,44 @@ def inspect(
     return Inspector(Inspection(pairs, predictions, rows, suspects, folder, models, encoder), Marks(marks, pairs), k)
 
 # %% ../nbs/04a_inspect.ipynb #0c943f3c
-def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> dict: # best validation MRR first
-    "What a run predicted for validation, by name; raises `InputError` where there is nothing, or it does not fit."
-    found = {}
-    for path in sorted((out/"submission").glob("val_*.npz")):
-        latents, groups = read_latents(path, "groups")
+def files_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> list[Path]: # submission/val_*.npz
+    "The validation predictions of a run, their headers read; raises `InputError` if there are none, or of other data."
+    paths, arrays = sorted((out/"submission").glob("val_*.npz")), {"embeddings": ("f", "Q Dy"), "groups": ("iu", "Q")}
+    remedy = "Say which data the run had: latentkit inspect --data FOLDER."
+    for path in paths:
+        with open_npz(path) as archive:
+            dims, groups = check_headers(path, archive, arrays)["Dy"], read_array(path, archive, "groups", "iu")
         if not np.array_equal(groups, pairs.image_of[split.val]):
-            raise InputError(out/"submission", path.name, "predictions of other captions", f"those of {origin}",
-                             "Say which data the run had: latentkit inspect --data FOLDER.")
-        if latents.shape[1] != pairs.dims[1]:
-            raise InputError(path, "embeddings", f"{latents.shape[1]} dims", f"{pairs.dims[1]}, as {origin} has",
-                             "Say which data the run had: latentkit inspect --data FOLDER.")
-        found[path.stem.removeprefix("val_")] = latents
-    if not found:
+            raise InputError(out/"submission", path.name, "predictions of other captions", f"those of {origin}", remedy)
+        if dims != pairs.dims[1]:
+            raise InputError(path, "embeddings", f"{dims} dims", f"{pairs.dims[1]}, as {origin} has", remedy)
+    if not paths:
         raise InputError(out/"submission", "", "no val_*.npz: there is no last run here", "what `latentkit run` leaves",
                          "Run it first, or say where it was: latentkit inspect --out FOLDER.")
+    return paths
+
+def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> dict: # best validation MRR first
+    "What a run predicted for validation, by name; raises `InputError` as `files_of_run` does."
+    paths = files_of_run(out, pairs, split, origin)
+    found = {path.stem.removeprefix("val_"): read_latents(path, "groups")[0] for path in paths}
     images, target = pairs.gallery(split.val)
     mrr = {name: (1/full_ranks(latents, pairs.image[images], target)).mean() for name, latents in found.items()}
     return dict(sorted(found.items(), key=lambda item: -mrr[item[0]]))
 
 # %% ../nbs/04a_inspect.ipynb #e274d08b
+def data_of_run(data: str | Path | None) -> tuple[Source, Pairs, Split]: # data: as for `last_run`
+    "What a run has read."
+    source = find_data(data) or sample_source()
+    pairs = read_pairs(source.train, source.captions)
+    return source, pairs, split_by_image(pairs.image_of)
+
 def last_run(
     out: str | Path = ".",          # the folder with submission/ and checkpoints/
     data: str | Path | None = None, # the data's folder, as the run had it
 ) -> Inspector:
     "The app on what a run has left; raises `InputError` where it has left nothing, or not for these data."
-    out, source = Path(out), find_data(data) or sample_source()
-    pairs = read_pairs(source.train, source.captions)
-    split = split_by_image(pairs.image_of)
+    source, pairs, split = data_of_run(data)
+    out = Path(out)
     predictions = predictions_of_run(out, pairs, split, source.origin)
     models: dict = {}
     for path in sorted((out/"checkpoints").glob("*.pth")):
@@ -735,7 +746,8 @@ def serve(
     except ImportError as error:
         raise InputError("inspect", "voila", str(error), "the package voila",
                          "Install it: pip install voila.") from None
-    last_run(out, data) # so that what is missing is said here, not in the browser
+    source, pairs, split = data_of_run(data)
+    files_of_run(Path(out), pairs, split, source.origin) # so that what is missing is said here, not in the browser
     with tempfile.TemporaryDirectory() as folder:
         template = writable_folder(Path(folder)/"voila"/"templates"/"latentkit")
         (template/"conf.json").write_text('{"base_template": "lab"}')
