@@ -25,7 +25,7 @@ from scipy import stats
 from .data import Pairs, Queries
 from .files import InputError
 from .models import Translator, parameters
-from .retrieval import full_ranks, scores_of, similarity_blocks, unit
+from .retrieval import full_ranks, remembered, scores_of, similarity_blocks, unit
 from .style import GREY, PALETTE, RIGHT, axes_for, picture, style_of
 
 # %% ../nbs/04_analysis.ipynb #2016e0a9
@@ -131,6 +131,7 @@ def distance_table(
     return pd.concat(found, names=["model"])
 
 # %% ../nbs/04_analysis.ipynb #a179401f
+@remembered
 def nearest(
     prediction: np.ndarray | torch.Tensor, # (Q, Dy)
     gallery: np.ndarray | torch.Tensor,    # (G, Dy)
@@ -404,14 +405,12 @@ def told_apart(
     classifier,           # of scikit-learn
     x: np.ndarray,        # (n, Dx) latents, or (n,) captions
     is_test: np.ndarray,  # (n,) bool
-    image_of: np.ndarray, # (n,) int
-    folds: int = 5,
+    folds: list,          # of (rows to learn from, rows to tell apart), by image
 ) -> dict: # AUC; low and high, its 95 % interval by fold
     "How well a classifier tells the test captions from the training captions of images that it has not seen."
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    found = cross_val_score(classifier, x, is_test, groups=image_of, cv=parts, scoring="roc_auc", error_score="raise")
-    mean, away = found.mean(), stats.t.ppf(.975, folds-1)*found.std(ddof=1)/np.sqrt(folds)
+    from sklearn.model_selection import cross_val_score
+    found = cross_val_score(classifier, x, is_test, cv=folds, scoring="roc_auc", error_score="raise")
+    mean, away = found.mean(), stats.t.ppf(.975, len(folds)-1)*found.std(ddof=1)/np.sqrt(len(folds))
     return {"AUC": mean, "low": max(0., mean-away), "high": min(1., mean+away)}
 
 # %% ../nbs/04_analysis.ipynb #ed021240
@@ -432,7 +431,7 @@ def telling_words(
                         index=pd.Index(tfidf.get_feature_names_out()[most], name="word"))
 
 # %% ../nbs/04_analysis.ipynb #4d1be48a
-def word_shift(captions: np.ndarray, is_test: np.ndarray, image_of: np.ndarray) -> tuple[dict, pd.DataFrame]:
+def word_shift(captions: np.ndarray, is_test: np.ndarray, folds: list) -> tuple[dict, pd.DataFrame]:
     "`told_apart` by words, and the `telling_words`; both empty where one of the sets has no text."
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -443,7 +442,7 @@ def word_shift(captions: np.ndarray, is_test: np.ndarray, image_of: np.ndarray) 
     if not (has_words[is_test].any() and has_words[~is_test].any()):
         return {}, pd.DataFrame()
     try:
-        return told_apart(classifier, captions, is_test, image_of), telling_words(classifier, captions, is_test)
+        return told_apart(classifier, captions, is_test, folds), telling_words(classifier, captions, is_test)
     except ValueError: # scikit-learn's error where no word is in five captions
         return {}, pd.DataFrame()
 
@@ -473,6 +472,7 @@ def shift(
 ) -> Shift:
     "Compare training and test captions; raises `InputError` where there are too few."
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     random = np.random.default_rng(seed)
@@ -484,9 +484,10 @@ def shift(
                          f"at least {least} of each", "Use larger sets.")
     is_test = np.repeat([False, True], [len(rows), len(tests)])
     image_of = np.r_[pairs.image_of[rows], -1-tests]
+    folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(is_test, is_test, image_of))
     captions = np.array([str(caption) for caption in [*pairs.captions[rows], *queries.captions[tests]]])
     by_latents = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
-    latents = told_apart(by_latents, np.r_[pairs.text[rows], queries.text[tests]], is_test, image_of)
-    by_words, words = word_shift(captions, is_test, image_of)
+    latents = told_apart(by_latents, np.r_[pairs.text[rows], queries.text[tests]], is_test, folds)
+    by_words, words = word_shift(captions, is_test, folds)
     auc = {"latents": latents} | ({"words": by_words} if by_words else {})
     return Shift(pd.DataFrame.from_dict(auc, orient="index"), words)

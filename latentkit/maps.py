@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from torch.nn import functional as F
 
 from .analysis import one_an_image
 from .data import Pairs, Split
 from .files import InputError
+from .models import components, moments
 from .recipes import get_recipe
 from .retrieval import full_ranks, unit
 from .style import GREY, PALETTE, RIGHT, axes_for
@@ -30,7 +33,12 @@ def untranslated(
     rows: np.ndarray, # (Q,) caption rows
 ) -> np.ndarray: # (Q, Dy) float32
     "Text latents in the images' space without knowledge of pairs: principal components put on principal components."
-    return fit(get_recipe("pca_cosine"), pairs, split, "cpu", progress=False).predict(pairs, rows, "cpu")
+    dx, dy = pairs.dims
+    if dx > dy:
+        return fit(get_recipe("pca_cosine"), pairs, split, "cpu", progress=False).predict(pairs, rows, "cpu")
+    image_of, image = torch.tensor(pairs.image_of[split.train]), torch.tensor(np.asarray(pairs.image))
+    of_images = moments(torch.zeros(len(image_of), 1), image, image_of).yy # the texts need not be read
+    return F.linear(torch.tensor(pairs.text[rows]), components(of_images, dx).float()).numpy()
 
 # %% ../nbs/04c_maps.ipynb #845df8d4
 def modality_gap(
