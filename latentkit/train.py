@@ -226,7 +226,7 @@ def lesson_of(taught: tuple | None, rows: torch.Tensor, image_ids: torch.Tensor)
     "What is taught about a batch: (B, k) of its captions, (B, k) of their images."
     return taught and (taught[0][rows], taught[1][image_ids])
 
-# %% ../nbs/02_train.ipynb #27d7ece1
+# %% ../nbs/02_train.ipynb #580c2027
 def on_device(
     rows: np.ndarray, # a read-only map of a file, or an array
     device: torch.device,
@@ -234,6 +234,7 @@ def on_device(
     "An array as a tensor; one that may be written is not copied where it is there already."
     return torch.as_tensor(rows, device=device) if rows.flags.writeable else torch.tensor(rows, device=device)
 
+# %% ../nbs/02_train.ipynb #27d7ece1
 class Batches:
     "The captions that a training learns from, on the device, dealt out in batches."
     def __init__(self,

@@ -172,6 +172,7 @@ def fit_views(
     lengths = {name: views.get(name, {}).get("weight", WEIGHT if name == "words" else 1.) for name in kept}
     return Views(lengths, words, means)
 
+# %% ../nbs/00h_views.ipynb #d1575506
 @dataclass(frozen=True, eq=False)
 class SeenText:
     "What a model reads of captions, made for the rows that are asked for: all at once, they fill a gigabyte."
