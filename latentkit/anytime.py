@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['SEEDS', 'WORDS', 'FEWEST', 'END', 'FLEXIBLE', 'WORK', 'MOST', 'with_seeds', 'seconds_a_caption', 'Job',
-           'expected_seconds', 'fitted', 'worth', 'worth_of', 'begun', 'Plan', 'next_job', 'seconds_here', 'found_by',
-           'time_for', 'job_in_time', 'Trained', 'trained_by', 'came', 'in_turn', 'leave_out', 'begin_work', 'do_job',
-           'Worker', 'at_once', 'first_done', 'models_of', 'best_mean', 'read_standing', 'sha256', 'write_standing',
-           'means', 'Standing', 'board', 'best_means', 'submit', 'minutes_table', 'upcoming', 'plot_minutes']
+           'expected_seconds', 'closed_forms', 'fitted', 'worth', 'worth_of', 'begun', 'Plan', 'next_job',
+           'seconds_here', 'found_by', 'time_for', 'job_in_time', 'Trained', 'trained_by', 'came', 'in_turn',
+           'leave_out', 'begin_work', 'do_job', 'Worker', 'at_once', 'first_done', 'models_of', 'best_mean',
+           'read_standing', 'sha256', 'write_standing', 'means', 'Standing', 'board', 'best_means', 'submit',
+           'minutes_table', 'upcoming', 'plot_minutes']
 
 # %% ../nbs/03a_anytime.ipynb #b2b9e4b2
 import hashlib, io, json, os, signal, time, warnings
@@ -78,8 +79,8 @@ class Job:
     limit: float | None = None  # seconds for the training that is judged; a refit takes as long again
     expected: float = 0.        # seconds
 
-WORDS = 3 # closed forms that words and their closed form take as long as
-FEWEST, END = 2, 2. # epochs worth a start; how much longer the end has with a model than judging it took
+WORDS = 3 # closed forms that words and theirs take as long as
+FEWEST, END = 2, 8. # epochs worth a start; how much longer the end has with a model than judging it took
 
 def expected_seconds(
     recipe: Recipe,
@@ -88,8 +89,11 @@ def expected_seconds(
     caption: float, # seconds a caption
 ) -> float:
     "How long a recipe takes: its closed form and its epochs, twice where it is trained again on all pairs."
-    words = WORDS if "words" in recipe.views and not recipe.epochs else 1 # learned ones find the words fitted
-    return (1 + recipe.refit)*(words*fit + recipe.epochs*rows*caption)
+    return (1 + recipe.refit)*(closed_forms(recipe)*fit + recipe.epochs*rows*caption)
+
+def closed_forms(recipe: Recipe) -> int:
+    "How many closed forms a recipe's start takes as long as; those that train find the words fitted by then."
+    return WORDS if "words" in recipe.views and not recipe.epochs else 1
 
 def fitted(recipe: Recipe, left: float, rows: int, fit: float, caption: float) -> Recipe | None: # left: seconds
     "The recipe with as many of its epochs as end in time, and a refit if there is time for it; None where too few do."
@@ -135,7 +139,7 @@ class Plan:
         self.began = time.monotonic() if began is None else began
         self.end = None if minutes is None else self.began + 60*minutes
         self.total, self.given = len(self.names), 0
-        self.ending = 10. # seconds to keep free for the end
+        self.ending = 14. # seconds to keep free for the end
         self.stopped = False # by Ctrl-C: from now on, only load
         self.fit, self.pace = 0., 1. # seconds of a closed form; how much longer trainings take than expected
         self.skipped: list[Recipe] = []
@@ -147,13 +151,13 @@ class Plan:
         return np.inf if self.end is None else self.end - time.monotonic() - self.ending
 
     def keep_free(self, seconds: float) -> None:
-        "Keep more time free for the end: a model that takes `seconds` to judge is judged and written there once more."
+        "Keep more time free for the end, by the seconds that judging a model took."
         self.ending += END*seconds
 
     def took(self, job: Job, seconds: float) -> None:
         "Learn from how long a training took."
         if not job.recipe.epochs:
-            self.fit = max(self.fit, seconds/(1 + job.recipe.refit))
+            self.fit = max(self.fit, seconds/(1 + job.recipe.refit)/closed_forms(job.recipe))
         elif job.expected and seconds > 1:
             self.pace = float(np.clip(self.pace*seconds/job.expected, .5, 5))
 
