@@ -40,7 +40,8 @@ from .views import fit_views, with_views
 SEEDS = 5 # of each trained recipe
 
 def with_seeds(recipes: Sequence[Recipe]) -> list[Recipe]:
-    "The recipes, and behind them those that are trained, again and again with other seeds."
+    "The recipes, closed forms without a refit, and behind them those that are trained, again with other seeds."
+    recipes = [recipe if recipe.epochs else recipe.but(refit=False) for recipe in recipes]
     trained = [recipe for recipe in recipes if recipe.epochs]
     more = [recipe.but(name=f"{recipe.name}-{recipe.seed + n}", seed=recipe.seed + n)
             for n in range(1, SEEDS) for recipe in trained]
