@@ -27,7 +27,7 @@ import torch
 
 from .checkpoint import Checkpoint, read_sealed, training_fingerprint
 from .data import Pairs, Queries, Split, checksum, subset
-from .ensemble import Predictions, blend_predictions, write_submission
+from .ensemble import Predictions, blend_predictions, write_rows
 from .files import InputError, atomic
 from .recipes import Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
@@ -386,7 +386,7 @@ def sha256(path: Path) -> str:
 def write_standing(folder: Path, p: Predictions, facts: dict) -> None:
     "Write `submission.csv`, and beside it what it is; a kill between the two is seen by the checksum."
     with atomic(folder/"submission.csv") as temporary:
-        write_submission(temporary, p.ids, p.test)
+        write_rows(temporary, p.ids, np.ascontiguousarray(p.test, np.float32))
         with atomic(folder/"submission.json") as other:
             other.write_text(json.dumps(facts | {"sha256": sha256(temporary)}, indent=1), encoding="utf-8")
 
@@ -422,14 +422,16 @@ class Standing:
         tables = self.tables | {p.name: table}
         self.tables = {name: tables[name] for name in sorted(tables, key=lambda name: -self.single[name])[:MOST]}
         members, mrr = best_mean(self.tables, column)
-        if better := mrr > self.mrr or mrr == self.mrr and not self.held:
-            parts = [self.predictions[name] for name in members]
-            blended = blend_predictions(parts, np.ones(len(parts)), "submission")
-            self.write(blended, members, mrr, f"submission.csv is {means(members, mrr)}")
-        line = {"minute": (time.monotonic() - self.began)/60, "model": p.name, **facts, "MRR": self.single[p.name],
-                "leaderboard": board(self, column), "submission": self.mrr, "better": better,
-                "members": ", ".join(self.members)}
-        self.lines.append(line)
+        better = mrr > self.mrr or mrr == self.mrr and not self.held
+        self.lines.append(line := {"minute": 0., "model": p.name, **facts, "MRR": self.single[p.name]})
+        try:
+            if better:
+                parts = [self.predictions[name] for name in members]
+                blended = blend_predictions(parts, np.ones(len(parts)), "submission")
+                self.write(blended, members, mrr, f"submission.csv is {means(members, mrr)}")
+        finally: # a full disk leaves what was there
+            line |= {"minute": (time.monotonic() - self.began)/60, "leaderboard": board(self, column),
+                     "submission": self.mrr, "better": better, "members": ", ".join(self.members)}
         return line
 
     def write(self, p: Predictions, members: list[str], mrr: float, said: str) -> None:
@@ -440,7 +442,7 @@ class Standing:
 # %% ../nbs/03a_anytime.ipynb #1754f98a
 def board(standing: Standing, column: torch.Tensor) -> float: # column: (Q,) int64, each query's own image
     "The leaderboard's figure of what is submitted; NaN while its models are not all there."
-    if not set(standing.members) <= set(standing.tables):
+    if not standing.members or not set(standing.members) <= set(standing.tables):
         return np.nan
     ranks = ranks_in(sum(standing.tables[name] for name in standing.members), column)
     return leaderboard_of(ranks, standing.target, len(standing.gallery))["MRR"]

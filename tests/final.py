@@ -125,6 +125,9 @@ def halves(found: dict[str, bytes], whole: dict[str, bytes]) -> list[str]:
         if timed(name): # as many lines, the same end
             ends = found[name][-4:] == whole[name][-4:] or name.endswith(".csv") and found[name].endswith(b"\n")
             good = ends and found[name].count(b"\n") >= whole[name].count(b"\n")*.9
+        elif Path(name).stem == "submission": # it may hold the best of the models so far
+            facts = json.loads(found[name.replace(".csv", ".json")])
+            good = facts["sha256"] == hashlib.sha256(found[name.replace(".json", ".csv")]).hexdigest()
         else:
             good = found[name] == whole[name]
         bad += [] if good else [name]

@@ -145,7 +145,8 @@ def test_run_tells_a_line_a_step(runs):
     _, first, second = runs
     for done in first, second:
         assert done.returncode == 0, done.stderr[-3000:]
-        assert re.search(r"^\[1/1\] ridge \.\.\. \d+ s, MRR 0\.\d{3}$", done.stdout, re.M), done.stdout
+        step = r"^\[1/1\] ridge \.\.\. \d+ s, MRR (0\.\d{3}); submission\.csv \1, of 1$"
+        assert re.search(step, done.stdout, re.M), done.stdout
         assert "\r" not in done.stdout and "\x1b" not in done.stdout and not done.stderr
 
 def test_run_ends_with_a_table_and_what_to_submit(runs):
