@@ -227,6 +227,7 @@ def trained_by(job: Job, pairs: Pairs, split: Split, folders: list, device, repo
     "Do a job; raises as `load_or_fit` does. With `report`, that is called with each epoch in place of a bar."
     began = time.perf_counter()
     with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always") # that a checkpoint could not be saved must be known
         checkpoint = load_or_fit(job.recipe, pairs, split, folders[0], job.mode, device, report is None, job.limit,
                                  folders[1:], report)
     return Trained(job, checkpoint, time.perf_counter() - began, [str(warning.message) for warning in warned])
