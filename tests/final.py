@@ -18,6 +18,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import latentkit.report  # noqa: E402, F401 (what the notebook imports is there before the fork)
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
+from latentkit import anytime  # noqa: E402
 from latentkit.commands import told  # noqa: E402
 from latentkit.data import Queries, read_queries, write_pairs, write_queries  # noqa: E402
 from latentkit.ensemble import check_submission  # noqa: E402
@@ -159,6 +160,11 @@ def killed_often(data: Path, folder: Path, whole: dict[str, bytes], seconds: flo
         shutil.rmtree(out)
     return done
 
+def few_seeds() -> None:
+    "Two of each recipe, and a training is saved at each epoch."
+    anytime.SEEDS = 2
+    save_each_epoch()
+
 def standing_in(out: Path, data: Path) -> float: # 0: there is none
     "The validation MRR of a submission.csv, which must be whole and the one that submission.json tells of."
     path = out/"submission"/"submission.csv"
@@ -176,13 +182,13 @@ def killed_in_time(data: Path, folder: Path, kills: int, seed: int) -> int:
     """
     given = dict(MINUTES=30, RECIPES=["quick", "best"])
     began = time.perf_counter()
-    finished(flags(data, folder/"unkilled", **given), folder/"log")
+    finished(flags(data, folder/"unkilled", **given), folder/"log", few_seeds)
     seconds, whole = time.perf_counter() - began, files(folder/"unkilled")
     rng, done = np.random.default_rng(seed), 0
     while done < kills:
         out, best = folder/"killed", 0.
         while True:
-            run = Run(flags(data, out, **given), folder/"log", save_each_epoch)
+            run = Run(flags(data, out, **given), folder/"log", few_seeds)
             if done >= kills or run.ends_within(rng.uniform(0, seconds)):
                 break
             run.kill()
