@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['TOP', 'CAPTIONS', 'PICTURES', 'STRIP', 'TOP_OF_PAGE', 'WINDOW', 'VIEWS', 'SIGNS', 'TOLD', 'UNSAVED', 'PAGE',
-           'predicted', 'check_prediction', 'read_suspects', 'read_suspect_file', 'ranks_and_top', 'readable',
-           'Inspection', 'similarity_to', 'rank_of', 'made_by_sample', 'stable', 'caption_order', 'picture_order',
-           'having', 'reached_by', 'encoded', 'ask', 'Marks', 'write_marks', 'framed_picture', 'change', 'places',
-           'strip', 'retrieved', 'caption_page', 'text_page', 'stealing_table', 'picture_page', 'control', 'flowing',
-           'choosing_controls', 'mark_buttons', 'arranged', 'Inspector', 'react', 'list_again', 'line_of', 'show_place',
-           'put_mark', 'page_of', 'show_controls', 'inspect', 'files_of_run', 'predictions_of_run', 'data_of_run',
-           'last_run', 'app_of', 'app_notebook', 'serve']
+           'ONLY_WIDGETS', 'predicted', 'check_prediction', 'read_suspects', 'read_suspect_file', 'ranks_and_top',
+           'readable', 'Inspection', 'similarity_to', 'rank_of', 'made_by_sample', 'stable', 'caption_order',
+           'picture_order', 'having', 'reached_by', 'encoded', 'ask', 'Marks', 'write_marks', 'framed_picture',
+           'change', 'places', 'strip', 'retrieved', 'caption_page', 'text_page', 'stealing_table', 'picture_page',
+           'control', 'flowing', 'choosing_controls', 'mark_buttons', 'arranged', 'Inspector', 'react', 'list_again',
+           'line_of', 'show_place', 'put_mark', 'page_of', 'show_controls', 'inspect', 'files_of_run',
+           'predictions_of_run', 'data_of_run', 'last_run', 'app_of', 'app_notebook', 'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import json, os, tempfile
@@ -734,6 +734,12 @@ def app_notebook(out: str, data: str | None) -> dict:
     return {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
 
 # %% ../nbs/04a_inspect.ipynb #141ad44e
+# the extensions that draw widgets: Voila loads all of JupyterLab's that are installed, and some fail in it
+ONLY_WIDGETS = {"VoilaConfiguration": {
+    "extension_allowlist": ["@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8"],
+    "extension_denylist": [], # Voila asks for its length
+}}
+
 def serve(
     out: str = ".",           # the folder of the run; marks go to its marks.csv
     data: str | None = None,  # as the run had it
@@ -742,6 +748,7 @@ def serve(
 ) -> None:
     "Serve the app on a run, by Voila, until it is stopped; raises `InputError` where that cannot be."
     try:
+        from traitlets.config import Config
         from voila.app import Voila
     except ImportError as error:
         raise InputError("inspect", "voila", str(error), "the package voila",
@@ -757,4 +764,4 @@ def serve(
         os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, os.environ.get("JUPYTER_PATH", "")]).rstrip(os.pathsep)
         print(f"Serving {out} at http://localhost:{port} (stop with Ctrl+C)", flush=True)
         flags = [f"--port={port}", "--Voila.port_retries=0", "--template=latentkit", "--Voila.log_level=ERROR"]
-        Voila.launch_instance([str(path), *flags, *["--no-browser"]*(not browser)])
+        Voila.launch_instance([str(path), *flags, *["--no-browser"]*(not browser)], config=Config(ONLY_WIDGETS))
