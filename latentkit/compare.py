@@ -19,10 +19,12 @@ from .analysis import efficiency
 from .checkpoint import Checkpoint
 from .data import Pairs, Split
 from .files import InputError, atomic
+from .networks import SOLVED
 from .recipes import Recipe, get_recipe
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
 from .style import GREY, PALETTE, axes_for, figure_html, page_html, render, table_html
 from .train import load_or_fit
+from .words import fitted
 
 # %% ../nbs/04b_compare.ipynb #efb43c1a
 FOR_BLENDS = "best_256", "best_random"
@@ -78,6 +80,8 @@ def compare(
         step = f"[{n}/{len(names)}] {name} ..."
         if progress:
             print(step, end="\r", flush=True)
+        SOLVED.clear() # no recipe gets its start as a gift from the one before
+        fitted.cache_clear()
         checkpoint = load_or_fit(recipe, pairs, split, place, retrain, device, progress, limit=60*minutes)
         if retrain is not False and "interrupted" in checkpoint.metrics:
             raise KeyboardInterrupt(f"Missing: {', '.join(names[n-1:])}.")
