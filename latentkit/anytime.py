@@ -7,11 +7,11 @@ __all__ = ['SEEDS', 'WORDS', 'FEWEST', 'END', 'FLEXIBLE', 'WORK', 'MOST', 'with_
            'expected_seconds', 'closed_forms', 'fitted', 'worth', 'worth_of', 'begun', 'Plan', 'next_job',
            'seconds_here', 'found_by', 'time_for', 'job_in_time', 'Trained', 'trained_by', 'came', 'in_turn',
            'leave_out', 'begin_work', 'do_job', 'Worker', 'at_once', 'first_done', 'models_of', 'best_mean',
-           'read_standing', 'sha256', 'write_standing', 'means', 'Standing', 'board', 'best_means', 'submit',
-           'minutes_table', 'upcoming', 'plot_minutes']
+           'read_standing', 'write_standing', 'means', 'Standing', 'board', 'best_means', 'submit', 'minutes_table',
+           'upcoming', 'plot_minutes']
 
 # %% ../nbs/03a_anytime.ipynb #b2b9e4b2
-import hashlib, io, json, os, signal, time, warnings
+import io, json, os, signal, time, warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -27,8 +27,8 @@ import torch
 
 from .checkpoint import Checkpoint, read_sealed, training_fingerprint
 from .data import Pairs, Queries, Split, checksum, subset
-from .ensemble import Predictions, blend_predictions, write_rows
-from .files import InputError, atomic
+from .ensemble import Predictions, blend_predictions, write_submission
+from .files import InputError, atomic, sha256
 from .recipes import Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
 from .style import GREY, axes_for
@@ -137,9 +137,8 @@ class Plan:
     ):
         self.waiting, self.names = list(recipes), [recipe.name for recipe in recipes]
         self.pairs, self.split, self.folders, self.modes = pairs, split, folders, modes
-        self.began = time.monotonic() if began is None else began
-        self.end = None if minutes is None else self.began + 60*minutes
-        self.total, self.given = len(self.names), 0
+        self.end = None if minutes is None else (time.monotonic() if began is None else began) + 60*minutes
+        self.given = 0
         self.ending = 14. # seconds to keep free for the end
         self.stopped = False # by Ctrl-C: from now on, only load
         self.fit, self.pace = 0., 1. # seconds of a closed form; how much longer trainings take than expected
@@ -242,7 +241,7 @@ def came(plan: Plan, made: Trained) -> Trained: # the same
 def in_turn(plan: Plan, device: torch.device) -> Iterator[Trained]:
     "The models of a plan, one after the other."
     while job := next_job(plan, device):
-        print(f"[{plan.given}/{plan.total}] {job.recipe.name} ...", end="\r", flush=True)
+        print(f"[{plan.given}/{len(plan.names)}] {job.recipe.name} ...", end="\r", flush=True)
         try:
             yield came(plan, trained_by(job, plan.pairs, plan.split, plan.folders, device))
         except InputError as error:
@@ -252,7 +251,7 @@ def leave_out(plan: Plan, job: Job, error: InputError) -> None:
     "Tell of a model that could not be loaded after Ctrl-C; raises any other error."
     if not plan.stopped:
         raise error
-    print(f"[{plan.given}/{plan.total}] {job.recipe.name} ... left out: {error}")
+    print(f"[{plan.given}/{len(plan.names)}] {job.recipe.name} ... left out: {error}")
 
 # %% ../nbs/03a_anytime.ipynb #19d1a3c3
 WORK: dict = {} # of a worker process
@@ -322,7 +321,7 @@ def at_once(plan: Plan, devices: list[torch.device]) -> Iterator[Trained]:
         while True:
             for worker in workers:
                 if worker.future is None and (job := next_job(plan, worker.device)):
-                    print(f"[{plan.given}/{plan.total}] {job.recipe.name} ... on {worker.device}", flush=True)
+                    print(f"[{plan.given}/{len(plan.names)}] {job.recipe.name} ... on {worker.device}", flush=True)
                     worker.begin(job)
             busy = [worker for worker in workers if worker.future]
             if not busy:
@@ -380,16 +379,12 @@ def read_standing(folder: Path, made_for: str) -> tuple[list[str], float, bool]:
         pass
     return [], 0., False
 
-def sha256(path: Path) -> str:
-    "The checksum of a file."
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
 def write_standing(folder: Path, p: Predictions, facts: dict) -> None:
     "Write `submission.csv`, and beside it what it is; a kill between the two is seen by the checksum."
-    with atomic(folder/"submission.csv") as temporary:
-        write_rows(temporary, p.ids, np.ascontiguousarray(p.test, np.float32))
-        with atomic(folder/"submission.json") as other:
-            other.write_text(json.dumps(facts | {"sha256": sha256(temporary)}, indent=1), encoding="utf-8")
+    def describe(csv: Path) -> None:
+        with atomic(folder/"submission.json") as temporary:
+            temporary.write_text(json.dumps(facts | {"sha256": sha256(csv)}, indent=1), encoding="utf-8")
+    write_submission(folder/"submission.csv", p.ids, p.test, describe)
 
 # %% ../nbs/03a_anytime.ipynb #f4541202
 def means(members: list[str], mrr: float) -> str:

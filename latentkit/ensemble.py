@@ -6,8 +6,8 @@
 __all__ = ['ROW', 'MOST_BYTES', 'to_float32', 'read_latents', 'Predictions', 'save_gallery', 'check_weights', 'blend',
            'blend_predictions', 'Blend', 'blends_of', 'Tables', 'search_alpha', 'simplex_starts', 'move_weight',
            'search_simplex', 'select_greedily', 'nested', 'gap_weights', 'check_alike', 'mean_state', 'mean_words',
-           'soup', 'json_list', 'write_rows', 'write_submission', 'read_row', 'lines_of', 'read_submission',
-           'read_answers', 'check_ids', 'mean_of_submissions', 'check_submission']
+           'soup', 'json_list', 'write_submission', 'read_row', 'lines_of', 'read_submission', 'read_answers',
+           'check_ids', 'mean_of_submissions', 'check_submission']
 
 # %% ../nbs/03_ensemble.ipynb #0067a2e0
 import itertools, json, re, warnings
@@ -345,20 +345,11 @@ def json_list(row: np.ndarray) -> bytes:
     return json.dumps([float(str(value)) for value in row]).encode()
 
 # %% ../nbs/03_ensemble.ipynb #338271af
-def write_rows(
-    path: Path,
-    ids: np.ndarray,        # (T,) int
-    embeddings: np.ndarray, # (T, Dy) float32
-) -> None:
-    "Write a submission's header and rows as they come; `write_submission` is for whole files."
-    with open(path, "wb") as file:
-        file.write(b"id,embedding\n")
-        file.writelines(b'%d,"%b"\n' % (i, json_list(row)) for i, row in zip(np.asarray(ids).tolist(), embeddings))
-
 def write_submission(
     path: str | Path,       # the CSV to write
     ids: np.ndarray,        # (T,) int
     embeddings: np.ndarray, # (T, Dy) float32
+    whole: Callable[[Path], None] | None = None, # called with the whole file, just before it gets its name
 ) -> Path:
     "Write a submission, whole or not at all: the header id,embedding, then a row for each id."
     embeddings = np.ascontiguousarray(embeddings, dtype=np.float32)
@@ -366,7 +357,11 @@ def write_submission(
         raise InputError(path, "id", f"{len(ids)} ids", f"{len(embeddings)}, one a row", "Predict again.")
     check_finite(path, "embedding", embeddings)
     with atomic(path) as temporary:
-        write_rows(temporary, ids, embeddings)
+        with open(temporary, "wb") as file:
+            file.write(b"id,embedding\n")
+            file.writelines(b'%d,"%b"\n' % (i, json_list(row)) for i, row in zip(np.asarray(ids).tolist(), embeddings))
+        if whole:
+            whole(temporary)
     return Path(path)
 
 # %% ../nbs/03_ensemble.ipynb #4b8d42f3

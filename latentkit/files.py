@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['LIMITS', 'PLAIN', 'FULL', 'HOST', 'MARK', 'HELD', 'WRITER', 'ROUND_TRIP', 'InputError', 'as_it_was', 'closest',
            'unknown_name', 'options_of', 'fits', 'check_options', 'FullDiskError', 'room_for', 'writable_folder',
-           'temporary_name', 'atomic', 'made_for', 'atomic_folder', 'rename_unless_there', 'alive', 'owner_of',
-           'abandoned', 'drop_leftovers', 'FolderLock', 'take_lock', 'writer_of']
+           'temporary_name', 'atomic', 'sha256', 'made_for', 'atomic_folder', 'rename_unless_there', 'alive',
+           'owner_of', 'abandoned', 'drop_leftovers', 'FolderLock', 'take_lock', 'writer_of']
 
 # %% ../nbs/00g_files.ipynb #2a38b0da
-import errno, inspect, json, os, re, shutil, socket, tempfile, time, uuid, warnings
+import errno, hashlib, inspect, json, os, re, shutil, socket, tempfile, time, uuid, warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
@@ -191,6 +191,15 @@ def atomic(
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+# %% ../nbs/00g_files.ipynb #58491191
+def sha256(path: Path) -> str: # 64 hexadecimal digits
+    "The checksum of a file's bytes."
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while piece := file.read(2**20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 # %% ../nbs/00g_files.ipynb #fd427f29
 MARK = ".made-by-latentkit"

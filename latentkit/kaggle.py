@@ -8,14 +8,14 @@ __all__ = ['BUILT_FROM', 'REMEDIES', 'title_of', 'files_of', 'dataset_metadata',
            'answered', 'download', 'submit']
 
 # %% ../nbs/05c_kaggle.ipynb #7bf1ece9
-import csv, filecmp, hashlib, io, json, shutil, subprocess, sys, tempfile, zipfile
+import csv, filecmp, io, json, shutil, subprocess, sys, tempfile, zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 from . import __version__
 from .data import Source, find_data, look_in, open_member, open_npz, read_queries, text_dims
-from .files import InputError, atomic_folder, made_for, room_for
+from .files import InputError, atomic_folder, made_for, room_for, sha256
 
 # %% ../nbs/05c_kaggle.ipynb #45423c43
 def title_of(
@@ -131,7 +131,7 @@ def what_it_is(
     "What a run tells of a submission; raises `InputError` where none does."
     with suppress(OSError, ValueError, KeyError):
         facts = json.loads(file.with_name("submission.json").read_text("utf-8"))
-        if facts["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest():
+        if facts["sha256"] == sha256(file):
             return ", ".join(facts["members"]), facts["MRR"]
     results = file.with_name("results.csv")
     rows = list(csv.DictReader(results.open(encoding="utf-8", newline=""))) if results.is_file() else []
