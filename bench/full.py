@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 N, EACH, DX, DY, TESTS = 125_000, 5, 1024, 1536, 2_000
-CAUSES, NOISE, WAVES, PACE = 32, .7, 128, 1.8 # of an image; of a caption; waves, and how fast they go with the causes
+CAUSES, NOISE, WAVES, PACE = 32, 1.2, 128, 1.8 # of an image; of a caption; waves, and how fast they go with the causes
 LENGTH, BLOCK = 11, 5_000 # words a caption, on average; rows a piece
 MOST_MEMORY, MOST_OUTSIDE, MOST_REPORT, MOST_INSPECTOR = 4., .15, 10., 10. # GB, share, seconds, seconds
 
@@ -100,14 +100,15 @@ def watch(path):
 
 
 def watched_notebook(path, figures):
-    "The final notebook between two more cells."
+    "The final notebook with two more cells: below its title, and at the end."
     import latentkit
     notebook = json.loads((Path(latentkit.__file__).parents[1]/"nbs"/"05_final.ipynb").read_text("utf-8"))
     first = f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nimport full\n"
     sources = f"{first}done = full.watch({str(figures)!r})", "done()"
     before, after = ({"cell_type": "code", "id": f"watch{n}", "metadata": {}, "execution_count": None, "outputs": [],
                       "source": source} for n, source in enumerate(sources))
-    notebook["cells"] = [before, *notebook["cells"], after]
+    title, *cells = notebook["cells"]
+    notebook["cells"] = [title, before, *cells, after]
     path.write_text(json.dumps(notebook))
 
 
