@@ -156,8 +156,7 @@ class Inspector(widgets.VBox):
         self.filters = self.ranks, self.words, self.cluster, self.marked, self.suspect, self.hub, self.among
         self.listing_again = self.search, self.order, self.view, self.name, self.beside, *self.filters
         super().__init__(arranged(self))
-        self.add_class("lk-inspector")
-        bind(self)
+        bind(self.add_class("lk-inspector"))
         self.align(self.search)
 
     @property
