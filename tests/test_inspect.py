@@ -61,8 +61,13 @@ PAGE = ".lk-page .lk"
 
 
 def opened(driver, address, showing=PAGE + " h3"):
-    "Open the app, until it shows something."
-    driver.get("about:blank") # only another address makes a browser load a page again
+    "Open the app in a new tab, until it shows something."
+    old = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    new = driver.current_window_handle
+    driver.switch_to.window(old)
+    driver.close()
+    driver.switch_to.window(new)
     driver.get(address)
     WebDriverWait(driver, 120).until(lambda d: d.find_elements(By.CSS_SELECTOR, showing))
 
