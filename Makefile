@@ -26,8 +26,8 @@ run: $(READY) ## run the final notebook: make run [DATA=folder] [OUT=folder] [MI
 compare: $(READY) ## train all recipes for MINUTES each and compare them: make compare [DATA=folder] [OUT=folder] [MINUTES=5] [RECIPES="A-mlp D-wide"]
 	@$(LATENTKIT) compare $(ALL) $(call flag,MINUTES,minutes) $(call names,RECIPES,recipes)
 
-inspect: $(READY) ## see what captions retrieve, in the browser, on what the last run has left: make inspect [DATA=folder] [OUT=folder] [PORT=8866]
-	@$(LATENTKIT) inspect $(ALL) $(call flag,PORT,port)
+inspect: $(READY) ## see what captions retrieve, in the browser, on what the last run has left: make inspect [DATA=folder] [OUT=folder] [AGAINST=folder] [PORT=8866]
+	@$(LATENTKIT) inspect $(ALL) $(call flag,AGAINST,against) $(call flag,PORT,port)
 
 search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [SPACE=D|optimiser] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(LATENTKIT) search $(ALL) $(call flag,RECIPE,recipe) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,METHOD,method) $(call flag,EPOCHS,epochs)

@@ -22,7 +22,7 @@ setup(
     license="Apache-2.0",
     keywords=settings["keywords"],
     packages=find_packages(include=["latentkit", "latentkit.*"]),
-    package_data={"latentkit": ["scenes.json", "style.css"]},
+    package_data={"latentkit": ["look.js", "scenes.json", "style.css"]},
     python_requires=">=" + settings["min_python"],
     install_requires=settings["requirements"].split(),
     extras_require=extras,

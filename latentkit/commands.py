@@ -6,8 +6,8 @@
 __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS', 'TRAINING_FLAGS', 'MORE_FLAGS', 'SERVING_FLAGS',
            'FLAGS', 'POOLINGS', 'MISSING', 'POOLING', 'LAYER', 'ENCODING_FLAGS', 'KAGGLE_FLAGS', 'PARTS', 'COMMANDS',
            'WRITERS', 'under_make', 'spelled', 'called', 'wrong', 'one_of', 'some_of', 'number', 'numbers', 'switch',
-           'device_name', 'data_folder', 'folders_beside', 'out_folder', 'free_port', 'is_free', 'final_notebook',
-           'some_extra', 'some_views', 'some_folders', 'Flag', 'something_there', 'address_part', 'notebook_name',
+           'device_name', 'data_folder', 'folders_beside', 'something_there', 'out_folder', 'free_port', 'is_free',
+           'final_notebook', 'some_extra', 'some_views', 'some_folders', 'Flag', 'address_part', 'notebook_name',
            'submission_file', 'settled', 'Lines', 'aligned', 'sections_of', 'settled_outputs', 'readable',
            'notebook_page', 'need', 'only_writer', 'end_orphans', 'training_stops_first', 'Draft', 'execute',
            'parameters_of', 'shown_result', 'run', 'read_data', 'compare', 'search', 'best_trial', 'seeds',
@@ -131,6 +131,14 @@ def folders_beside(path: Path) -> list[str]:
         return [place.name for place in path.parent.iterdir() if place.is_dir()]
     except OSError:
         return []
+
+# %% ../nbs/05a_commands.ipynb #ae4cca6f
+def something_there(flag: str, path: str) -> str: # path: of a file or a folder
+    "A path where something is."
+    if Path(path).exists():
+        return path
+    near = closest(Path(path).name, [place.name for place in Path(path).parent.glob("*")])
+    raise wrong(flag, f"{path!r}, where nothing is", "a file or a folder", near or "Check the path.")
 
 # %% ../nbs/05a_commands.ipynb #5d9ccec6
 def out_folder(flag: str, folder: str) -> Path:
@@ -273,19 +281,12 @@ MORE_FLAGS = {
                     lambda flag, text: text, "NAME"),
 }
 SERVING_FLAGS = {
+    "against": Flag("the folder of another run on these data: what became better?", something_there, "FOLDER", ""),
     "port": Flag("of http://localhost:PORT; default: 8866", free_port, "PORT", "8866"),
     "no-browser": Flag("print the address only"),
     "debug": Flag("show the traceback of an error"),
 }
 FLAGS = DATA_FLAGS | RECIPE_FLAGS | TRAINING_FLAGS | MORE_FLAGS | SERVING_FLAGS
-
-# %% ../nbs/05a_commands.ipynb #ae4cca6f
-def something_there(flag: str, path: str) -> str: # path: of a file or a folder
-    "A path where something is."
-    if Path(path).exists():
-        return path
-    near = closest(Path(path).name, [place.name for place in Path(path).parent.glob("*")])
-    raise wrong(flag, f"{path!r}, where nothing is", "a file or a folder", near or "Check the path.")
 
 # %% ../nbs/05a_commands.ipynb #2b17501c
 POOLINGS, MISSING = ("mean", "cls", "pooler"), ("stop", "skip") # as in encode, which imports torch
@@ -725,7 +726,7 @@ def what_is_written(
 
 # %% ../nbs/05a_commands.ipynb #b0504b17
 def inspect(
-    options: argparse.Namespace, # data, out, port, no_browser
+    options: argparse.Namespace, # data, out, against, port, no_browser
 ) -> None:
     "See in the browser what captions retrieve."
     if not any((options.out/"submission").glob("val_*.npz")):
@@ -733,7 +734,7 @@ def inspect(
                     f"what `{called('run')}` leaves", f"Run `{called('run')}` first, or say where it was.")
     need("inspect", "voila")
     from latentkit.inspect_ui import serve
-    serve(options.out, options.data, options.port, not options.no_browser)
+    serve(options.out, options.data, options.port, not options.no_browser, options.against)
 
 # %% ../nbs/05a_commands.ipynb #3822abfe
 COMMANDS = { # name -> the function, its flags in the order in which they are checked
@@ -743,7 +744,7 @@ COMMANDS = { # name -> the function, its flags in the order in which they are ch
     "search": (search, ["recipe", "space", "method", "trials", "epochs", "seed", "storage", "device", "data", "out"]),
     "seeds": (seeds, ["recipe", "seeds", "team-d", "epochs", "device", "data", "out"]),
     "encode": (encode, [*ENCODING_FLAGS, "device", "out"]),
-    "inspect": (inspect, ["port", "no-browser", "data", "out"]),
+    "inspect": (inspect, ["against", "port", "no-browser", "data", "out"]),
     "kaggle": (kaggle, [*KAGGLE_FLAGS, "data", "notebook", "out"]),
 }
 

@@ -149,7 +149,7 @@ TEMPLATES = {
     "table": '<div class="wide">{{ table }}</div>',
     "figure": '<figure class="plot"><img alt="{{ caption }}" src="{{ source }}">'
               '<figcaption>{{ caption }}</figcaption></figure>',
-    "picture": '<figure class="picture{{ " true" if framed }}" title="{{ hint }}">'
+    "picture": '<figure class="picture{{ " true" if framed }}" {{ lead }} title="{{ hint }}">'
                '<img alt="{{ name }}" src="{{ source }}"><figcaption>{{ note }}</figcaption></figure>',
     "part": '<style>{{ style }}</style><div class="lk app">{{ content }}</div>',
     "page": """<!DOCTYPE html>
@@ -243,10 +243,12 @@ def picture_html(
     true=False,                # framed in green?
     size=160,                  # pixels of the longer side
     hint: str | None = None,   # shown on hover; the name by default
+    lead: str = "",            # attributes that say where a click leads, as `Markup`
 ) -> Markup:
     "A picture with a note under it."
     name, hint = str(name), str(name) if hint is None else hint
-    return render("picture", name=name, note=note, framed=true, source=thumbnail(folder, name, size), hint=hint)
+    source = thumbnail(folder, name, size)
+    return render("picture", name=name, note=note, framed=true, source=source, hint=hint, lead=lead)
 
 # %% ../nbs/00e_style.ipynb #e90eb98e
 STYLE = (files("latentkit")/"style.css").read_text("utf-8")

@@ -1,4 +1,4 @@
-"The inspector in a real browser: served by Voila on a last run, driven by what a person sees."
+"The inspector in a real browser: served by Voila on a last run, driven as a person would."
 import shutil, socket, subprocess, sys, time
 from types import SimpleNamespace
 
@@ -14,6 +14,7 @@ if not (CHROMIUM and DRIVER):
                 allow_module_level=True)
 from selenium import webdriver
 from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
@@ -56,14 +57,19 @@ def free_port():
         return free.getsockname()[1]
 
 
-def started(driver, server, port):
-    "Wait until the page shows a caption."
-    until = time.monotonic() + 120
-    while socket.socket().connect_ex(("localhost", port)):
-        assert server.poll() is None and time.monotonic() < until, "the server does not start"
-        time.sleep(.2)
-    driver.get(f"http://localhost:{port}")
-    WebDriverWait(driver, 120).until(lambda d: d.find_elements(By.CSS_SELECTOR, ".lk h3"))
+PAGE = ".lk-page .lk"
+
+
+def opened(driver, address, showing=PAGE + " h3"):
+    "Open the app in a new tab, until it shows something."
+    old = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    new = driver.current_window_handle
+    driver.switch_to.window(old)
+    driver.close()
+    driver.switch_to.window(new)
+    driver.get(address)
+    WebDriverWait(driver, 120).until(lambda d: d.find_elements(By.CSS_SELECTOR, showing))
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +84,13 @@ def browser(run):
         options.add_argument("--" + flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver.address = f"http://localhost:{port}"
     try:
-        started(driver, server, port)
+        until = time.monotonic() + 120
+        while socket.socket().connect_ex(("localhost", port)):
+            assert server.poll() is None and time.monotonic() < until, "the server does not start"
+            time.sleep(.2)
+        opened(driver, driver.address)
         yield driver
     finally:
         driver.quit()
@@ -87,10 +98,18 @@ def browser(run):
         server.wait(20)
 
 
+@pytest.fixture(autouse=True)
+def silent(browser):
+    "No test leaves an error in the console."
+    yield
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors, errors
+
+
 def wait(browser, true, what):
     "Until the page's text is as it should be."
-    patient = WebDriverWait(browser, 20, ignored_exceptions=[StaleElementReferenceException])
-    patient.until(lambda d: true(d.find_element(By.CSS_SELECTOR, ".lk").text), what)
+    patient = WebDriverWait(browser, 60, ignored_exceptions=[StaleElementReferenceException])
+    patient.until(lambda d: true(d.find_element(By.CSS_SELECTOR, PAGE).text), what)
 
 
 def labelled(browser, label, kind):
@@ -101,13 +120,32 @@ def press(browser, words):
     browser.find_element(By.XPATH, f"//button[contains(normalize-space(.), '{words}')]").click()
 
 
+def keys(browser, *pressed):
+    "Press keys where nothing has the focus."
+    browser.find_element(By.TAG_NAME, "body").send_keys(*pressed)
+
+
+def shown(browser, css):
+    return browser.find_elements(By.CSS_SELECTOR, css)
+
+
 def pictures(browser, which=""):
     "Pictures that models retrieve."
-    return browser.find_elements(By.CSS_SELECTOR, f".models .strip .picture{which}")
+    return shown(browser, f".models .strip .picture{which}")
+
+
+def marked(run, mark):
+    marks = read_marks(run.out/"marks.csv", run.pairs)
+    return marks.query("mark == @mark").index.tolist()
+
+
+def listed(browser):
+    "The chosen line of the list; nothing while it is drawn."
+    return "".join(line.text for line in shown(browser, ".lk-line[aria-selected=true] .text"))
 
 
 def search_worst(browser, run, word):
-    "Search for a word; the worst caption that has it."
+    "Search for a word; the worst caption that has it, and the one after it."
     best = max(run.ranks, key=lambda name: (1/run.ranks[name]).mean())
     captions, ranks = run.pairs.captions[run.rows], run.ranks[best]
     wait(browser, lambda text: captions[ranks.argmax()] in text, "it begins with the best model's worst caption")
@@ -116,7 +154,7 @@ def search_worst(browser, run, word):
     worst = found[0]
     wait(browser, lambda text: captions[worst] in text and f"rank {ranks[worst]:g}" in text, "the worst with it")
     assert f"{len(found)} of 500 captions" in browser.find_element(By.TAG_NAME, "body").text
-    return worst
+    return found[:2]
 
 
 def compare_models(browser, run, caption):
@@ -133,28 +171,114 @@ def compare_models(browser, run, caption):
 
 
 def test_a_person_searches_compares_marks_and_asks(browser, run):
-    "The mark is in the CSV, and the console has no errors."
-    caption = search_worst(browser, run, "star")
+    "The mark is in the CSV."
+    caption, _ = search_worst(browser, run, "star")
     compare_models(browser, run, caption)
     said = run.pairs.captions[run.rows[caption]]
     assert said in browser.find_element(By.CSS_SELECTOR, ".picture.true").get_attribute("title")
     press(browser, "Wrong")
-    wait(browser, lambda text: "wrong" in text, "the mark on the page")
-    marks = read_marks(run.out/"marks.csv", run.pairs)
-    assert marks.query("mark == 'wrong'").index.tolist() == [run.rows[caption]]
+    wait(browser, lambda text: said not in text.split("\n")[:3], "the next caption")
+    assert marked(run, "wrong") == [run.rows[caption]]
     press(browser, "Undo")
-    wait(browser, lambda text: "wrong" not in text, "no mark on the page")
-    assert not read_marks(run.out/"marks.csv", run.pairs).mark.any()
+    wait(browser, lambda text: said in text, "the caption again")
+    assert not marked(run, "wrong")
     press(browser, "Any text")
     box = browser.find_element(By.CSS_SELECTOR, "input[placeholder='type any text']")
     wait(browser, lambda text: box.is_displayed(), "a place to type")
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys("a red star on snow")
     wait(browser, lambda text: "a red star on snow" in text and "changed by the edit" in text, "a typed text")
-    press(browser, "Picture")
-    wait(browser, lambda text: "top-ten lists" in text, "the other direction")
-    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    assert not errors, errors
+
+
+def test_a_person_walks_with_the_mouse_and_the_keys(browser, run):
+    opened(browser, browser.address)
+    first = listed(browser)
+    name = pictures(browser)[1].find_element(By.TAG_NAME, "img").get_attribute("alt")
+    pictures(browser)[1].click()
+    wait(browser, lambda text: name in text and "Pictures like it" in text, "a click on a picture opens it")
+    link = shown(browser, PAGE + " td span[data-go]")[0]
+    said = link.text
+    link.send_keys(Keys.ENTER)
+    wait(browser, lambda text: text.split("\n")[1].startswith(said[:20]) or said in text, "a caption opens its page")
+    keys(browser, "bb")
+    wait(browser, lambda text: first in text and listed(browser) == first, "back to where it began")
+    keys(browser, "j")
+    wait(browser, lambda text: listed(browser) not in ("", first), "the next caption")
+    keys(browser, "w")
+    wait(browser, lambda text: len(marked(run, "wrong")) == 1, "the mark")
+    keys(browser, "u")
+    wait(browser, lambda text: not marked(run, "wrong"), "no mark")
+    keys(browser, Keys.END)
+    wait(browser, lambda text: shown(browser, ".lk-line:last-child[aria-selected=true]"), "the last one")
+    assert len(shown(browser, ".lk-line")) < 60 # only what is in view
+    keys(browser, Keys.HOME, " ")
+    WebDriverWait(browser, 10).until(lambda d: shown(d, ".lk-large img") and shown(d, ".lk-large")[0].is_displayed())
+    keys(browser, Keys.ESCAPE, "?")
+    assert not shown(browser, ".lk-large")[0].is_displayed() and shown(browser, ".lk-sheet")[0].is_displayed()
+    keys(browser, Keys.ESCAPE, "/")
+    assert browser.switch_to.active_element.get_attribute("placeholder").startswith("search")
+
+
+def test_a_lasso_makes_a_list_and_a_grid_marks_many(browser, run):
+    opened(browser, browser.address + "#view=map&colour=cluster", ".lk-plane")
+    wait(browser, lambda text: float(shown(browser, ".lk-plane")[0].get_attribute("data-milliseconds")) > 0, "a map")
+    sky = shown(browser, ".lk-plane")[0]
+    lasso = ActionChains(browser).key_down(Keys.SHIFT).move_to_element_with_offset(sky, -60, -60).click_and_hold()
+    for x, y in (120, 0), (0, 120), (-120, 0), (0, -100):
+        lasso.move_by_offset(x, y)
+    lasso.release().key_up(Keys.SHIFT).perform()
+    wait(browser, lambda text: "lasso: " in browser.find_element(By.TAG_NAME, "body").get_property("textContent"),
+         "a lasso")
+    ActionChains(browser).move_to_element(sky).perform()
+    WebDriverWait(browser, 10).until(lambda d: hovered(d, sky), "a point tells what it is")
+    keys(browser, "5")
+    wait(browser, lambda text: len(shown(browser, ".card")) == 12, "a page of cards")
+    cards = shown(browser, ".card h4")
+    cards[0].click()
+    ActionChains(browser).key_down(Keys.SHIFT).click(cards[3]).key_up(Keys.SHIFT).perform()
+    wait(browser, lambda text: len(shown(browser, ".card[aria-checked=true]")) == 4, "four cards")
+    keys(browser, "d")
+    wait(browser, lambda text: text.count("doubtful") == 4, "four marks")
+    assert len(marked(run, "doubtful")) == 4
+    press(browser, "Export")
+    wait(browser, lambda text: (run.out/"selection.csv").is_file(), "files")
+    assert len((run.out/"selection.csv").read_text().splitlines()) == 5
+    keys(browser, "u")
+    wait(browser, lambda text: not marked(run, "doubtful"), "no marks")
+
+
+def hovered(browser, sky):
+    "Move over the map until a point's tip is there."
+    for x in range(-40, 41, 8):
+        ActionChains(browser).move_to_element_with_offset(sky, x, x//2).pause(.1).perform()
+        tip = shown(browser, ".lk-tip")[0]
+        if tip.is_displayed() and tip.text:
+            return True
+    return False
+
+
+def test_a_link_leads_back_to_the_same_view(browser, run):
+    opened(browser, browser.address + "#view=picture&name=ridge&picture=7&search=star")
+    wait(browser, lambda text: "ridge: in" in text and str(run.pairs.names[run.pairs.gallery(run.rows)[0][7]]) in text,
+         "what the address says")
+    address, text = browser.current_url, shown(browser, PAGE)[0].text
+    for _ in range(2):
+        opened(browser, address)
+        wait(browser, lambda now, text=text: now == text, "the same page")
+        assert labelled(browser, "Model", "select").get_attribute("value") == "ridge"
+    assert browser.current_url == address
+
+
+@pytest.mark.parametrize("width", [1280, 800, 390])
+def test_nothing_is_wider_than_the_window(browser, width):
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
+                            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False})
+    for view in "caption", "picture", "map", "grid":
+        keys(browser, {"caption": "1", "picture": "3", "map": "4", "grid": "5"}[view])
+        wait(browser, lambda text, view=view: f"view={view}" in browser.current_url, view)
+        wide = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1], (view, wide)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_no_last_run_is_told(tmp_path):

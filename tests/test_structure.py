@@ -10,13 +10,14 @@ from project import ROOT, output
 FLOORS = [
     {"files"},
     {"data", "style"},
-    {"device", "retrieval", "losses", "words", "sample"},
+    {"device", "retrieval", "losses", "words", "sample", "look"},
     {"models", "recipes", "views", "encode"},
     {"networks", "analysis", "more"},
     {"checkpoint"},
     {"train"},
     {"ensemble", "filter", "search", "maps", "compare"},
-    {"seeds", "report", "inspect_ui", "kaggle", "anytime"},
+    {"seeds", "report", "inspection", "kaggle", "anytime"},
+    {"inspect_ui"},
     {"commands"},
 ] # from the ground up
 MODULES = {p.stem: ast.parse(p.read_text("utf-8")) for p in (ROOT/"latentkit").glob("*.py") if p.stem[0] != "_"}
