@@ -6,16 +6,19 @@
 __all__ = ['VIEWS', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'IN_ADDRESS', 'LOADED', 'PAGE', 'OPEN', 'MOST_OPEN',
            'ONLY_WIDGETS', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'arranged',
            'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'show_list', 'do', 'step',
-           'answer', 'look_at', 'put_mark', 'spots_of', 'show_plane', 'cards_of', 'page_of', 'show_controls',
-           'remember', 'return_to', 'read_address', 'inspect', 'files_of_run', 'predictions_of_run', 'data_of_run',
-           'translators_of', 'seen_of_run', 'last_run', 'close', 'app_of', 'app_notebook', 'one_kernel', 'serve']
+           'answer', 'look_at', 'put_mark', 'spots_of', 'find_spots', 'show_plane', 'cards_of', 'page_of',
+           'show_controls', 'remember', 'return_to', 'read_address', 'inspect', 'files_of_run', 'predictions_of_run',
+           'data_of_run', 'translators_of', 'seen_of_run', 'last_run', 'close', 'app_of', 'app_notebook', 'one_kernel',
+           'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import asyncio, json, os, tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -80,6 +83,7 @@ def filter_controls(seen: Inspection) -> dict: # attribute of `Inspector` -> wid
     def chip(name: str, tip: str) -> widgets.ToggleButton:
         return control(widgets.ToggleButton, description=name, tooltip=tip)
     most, long = len(seen.images), int(seen.lengths.max())
+    methods = [method for method in METHODS if method != "umap" or find_spec("umap")]
     clusters = [("any", -1), *[(name, number) for number, name in enumerate(seen.clusters[1])]]
     return dict(
         ranks=control(widgets.IntRangeSlider, value=(1, most), min=1, max=most, description="Ranks", label=54),
@@ -90,7 +94,7 @@ def filter_controls(seen: Inspection) -> dict: # attribute of `Inspector` -> wid
         hub=chip("hub", "only captions for which a hub ranks first"),
         among=chip("lasso", "only captions in the lasso"),
         colour=control(widgets.Dropdown, options=COLOURS, description="Colour", label=48, width="230px"),
-        method=control(widgets.Dropdown, options=list(METHODS), description="by", label=20, width="120px"),
+        method=control(widgets.Dropdown, options=methods, description="by", label=20, width="120px"),
         lasso=control(widgets.ToggleButton, description="Lasso", tooltip="drag draws a lasso; so does shift and drag"),
         cards=control(widgets.Dropdown, options=CARDS, description="Cards", label=44, width="130px"))
 
@@ -135,7 +139,8 @@ def state_of(seen: Inspection) -> dict: # attribute of `Inspector` -> value
         trail=[], step=-1,    # what was looked at, and which of it this is
         first=0,              # card of the grid's page
         among_them=None,      # captions in the lasso
-        spots={})             # model and method -> map
+        spots={},             # model and method -> map
+        under_way=set())      # maps that are computed
 
 # %% ../nbs/04a_inspect.ipynb #ed185b60
 class Inspector(widgets.VBox):
@@ -374,11 +379,26 @@ def put_mark(app: Inspector, mark: str) -> None:
 
 # %% ../nbs/04a_inspect.ipynb #06dc2b1f
 def spots_of(app: Inspector) -> np.ndarray: # (Q + G, 2)
-    "The map of the model, computed when it is first looked at."
-    key = app.name.value, app.method.value
-    if key not in app.spots:
-        app.spots[key] = map_of(app.seen, *key)
-    return app.spots[key]
+    "The map of the model, or its principal components until the map is there, which then takes their place."
+    name, method = app.name.value, app.method.value
+    for key in {(name, "pca"), (name, method)} - app.spots.keys():
+        if key[1] == "pca":
+            app.spots[key] = map_of(app.seen, *key)
+        elif key not in app.under_way:
+            app.under_way.add(key)
+            Thread(target=find_spots, args=(app, *key), daemon=True).start()
+    return app.spots.get((name, method), app.spots[name, "pca"])
+
+# %% ../nbs/04a_inspect.ipynb #03b93d94
+def find_spots(app: Inspector, name: str, method: str) -> None:
+    "Find a map that takes its time, then show it where it is still looked at."
+    try:
+        app.spots[name, method] = map_of(app.seen, name, method)
+    except Exception as error: # a library's, of any kind: nobody else would hear of it
+        app.told.value = render("<small>{{ method }}: {{ error }}</small>", method=method, error=str(error))
+    else:
+        if (app.name.value, app.method.value) == (name, method):
+            show_plane(app)
 
 # %% ../nbs/04a_inspect.ipynb #b4b6cea6
 def show_plane(app: Inspector) -> None:
@@ -388,7 +408,10 @@ def show_plane(app: Inspector) -> None:
         kept = filter_of(app, lasso=False).keeps(app.seen, app.name.value, app.marks.mark[app.seen.rows])
         shade[:len(kept)][~kept] = HIDDEN
         app.plane.fill(spots_of(app), shade, colours, len(app.seen.captions))
-        app.legend.value = part_html(legend_html(colours, names))
+        wait = (app.name.value, app.method.value) not in app.spots
+        app.legend.value = part_html(legend_html(colours, names) + render(
+            "<p>{{ method }} is computed; until then these are the principal components.</p>", method=app.method.value
+        )*wait)
 
 # %% ../nbs/04a_inspect.ipynb #a16949f1
 def cards_of(app: Inspector) -> np.ndarray: # (<= cards,) captions

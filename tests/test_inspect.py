@@ -29,6 +29,7 @@ from latentkit.retrieval import full_ranks
 from latentkit.sample import sample_source
 from latentkit.train import fit
 
+pytestmark = pytest.mark.xdist_group("browser") # one browser and one server for all
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking",
          "window-size=1280,1000")
 
