@@ -6,8 +6,8 @@
 __all__ = ['COVARIATES', 'plot_history', 'rank_bins', 'draw_rank_shares', 'plot_ranks', 'effect_sizes', 'row_distances',
            'distances', 'distance_table', 'nearest', 'one_an_image', 'choose_rows', 'draw_picture', 'draw_caption',
            'plot_retrieved', 'hub_counts', 'skewness', 'hub_table', 'crowding', 'covariates', 'range_label',
-           'diagnosis', 'plot_diagnosis', 'images_ahead', 'confusions', 'confusion_table', 'plot_alphas', 'latency',
-           'efficiency', 'told_apart', 'telling_words', 'word_shift', 'Shift', 'shift']
+           'diagnosis', 'plot_diagnosis', 'images_ahead', 'confusions', 'plot_alphas', 'latency', 'efficiency',
+           'told_apart', 'telling_words', 'word_shift', 'Shift', 'shift']
 
 # %% ../nbs/04_analysis.ipynb #20eb1f34
 import textwrap, time
@@ -26,7 +26,7 @@ from .data import Pairs, Queries
 from .files import InputError
 from .models import Translator, parameters
 from .retrieval import full_ranks, remembered, scores_of, similarity_blocks, unit
-from .style import GREY, PALETTE, RIGHT, axes_for, picture, style_of
+from .style import GREY, PALETTE, RIGHT, add_legend, axes_for, picture, style_of
 
 # %% ../nbs/04_analysis.ipynb #2016e0a9
 def plot_history(
@@ -44,7 +44,7 @@ def plot_history(
         right.plot(log.epoch[best], log.mrr[best], "o", color=style["color"])
     left.set(xlabel="epoch", ylabel="training loss (first epoch = 1)", ylim=(0, None))
     right.set(xlabel="epoch", ylabel=f"validation MRR ({monitor})")
-    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
+    add_legend(right)
     return figure
 
 # %% ../nbs/04_analysis.ipynb #e6b3883a
@@ -80,7 +80,7 @@ def plot_ranks(
     right.plot(top, 100*top/images, "--", color=GREY, label="chance")
     right.set(xlabel="K", ylabel="Recall@K, %", xscale="log", ylim=(0, 100))
     right.xaxis.set_major_formatter("{x:g}")
-    right.legend(frameon=False, loc="center left", bbox_to_anchor=(1, .5))
+    add_legend(right)
     return figure
 
 # %% ../nbs/04_analysis.ipynb #5f32a586
@@ -99,6 +99,7 @@ def row_distances(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]: # kind
     return {"Euclidean": np.linalg.norm(away, axis=1), "Manhattan": np.abs(away).sum(1), "cosine": 1-(a*b).sum(1)}
 
 # %% ../nbs/04_analysis.ipynb #425dbd54
+@remembered
 def distances(
     prediction: np.ndarray, # (Q, Dy)
     gallery: np.ndarray,    # (G, Dy)
@@ -260,7 +261,7 @@ def covariates(
         raise InputError("covariates", "rows", f"captions of {len(images)} image", "of at least 2, to have neighbours",
                          "Use a larger validation set.")
     gallery = unit(pairs.image[images], "images")
-    listed, _ = nearest(prediction, gallery, k)
+    listed, _ = nearest(prediction, pairs.image[images], k) # as for `hub_counts`
     by_others = np.bincount(listed[listed != target[:, None]], minlength=len(images))
     duplicates, density = crowding(gallery, closest, k)
     words = [len(str(caption).split()) for caption in pairs.captions[rows]]
@@ -344,16 +345,6 @@ def confusions(
     table = found.groupby(["image", "instead"], sort=False).agg(
         cost=("cost", "sum"), misled=("cost", "size"), caption=("caption", "first"), rank=("rank", "first"))
     return table.sort_values("cost", ascending=False, kind="stable").head(count).reset_index()
-
-# %% ../nbs/04_analysis.ipynb #d02936f5
-def confusion_table(found: pd.DataFrame, pairs: Pairs) -> pd.DataFrame:
-    "`confusions` in words: the caption that costs most, both images by name, and the captions of both."
-    def said(image):
-        return " / ".join(map(str, pairs.captions[pairs.image_of == image]))
-    return pd.DataFrame({
-        "caption": pairs.captions[found.caption], "rank": found["rank"], "its image": pairs.names[found.image],
-        "in its place": pairs.names[found.instead], "cost of MRR": found.cost, "captions misled": found.misled,
-        "captions of its image": found.image.map(said), "captions in its place": found.instead.map(said)})
 
 # %% ../nbs/04_analysis.ipynb #426f214e
 def plot_alphas(

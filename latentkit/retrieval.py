@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['BLOCK', 'KEPT', 'PROTOCOLS', 'RECALL_AT', 'LEADERBOARD_BLOCK', 'LAST', 'ranks_in', 'unit', 'similarity_blocks',
            'key_of', 'remembered', 'full_ranks', 'block_candidates', 'sampled_candidates', 'candidate_table',
-           'similarity_table', 'protocol_ranks', 'metrics', 'bootstrap_means', 'bootstrap_interval', 'better_than',
-           'gallery_size', 'scores_of', 'scores', 'chances_in_block', 'leaderboard_of', 'leaderboard']
+           'similarity_table', 'protocol_ranks', 'metrics', 'resampled', 'bootstrap_means', 'bootstrap_interval',
+           'better_than', 'gallery_size', 'scores_of', 'scores', 'chances_in_block', 'leaderboard_of', 'leaderboard']
 
 # %% ../nbs/01b_retrieval.ipynb #a37c529d
 import copy
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import lru_cache, wraps
 
 import numpy as np
 import torch
@@ -204,15 +204,17 @@ def metrics(
             "median": float(np.median(ranks)), "p75": p75}
 
 # %% ../nbs/01b_retrieval.ipynb #726a03b5
+@lru_cache(maxsize=2) # of validation and of unseen images: all models share them
+def resampled(images: int, resamples: int, seed: int) -> list[np.ndarray]: # blocks (<=100, images) int16
+    "How often each image is drawn in each resample."
+    rng, share, sizes = np.random.default_rng(seed), np.full(images, 1/images), [100]*(resamples//100)
+    return [rng.multinomial(images, share, size).astype(np.int16) for size in [*sizes, resamples % 100]]
+
 def bootstrap_means(values, image_of, resamples: int = 2000, seed: int = 0) -> np.ndarray: # (resamples,)
     "The mean of `values` (Q,) in each resample of images, not captions."
     _, group = np.unique(image_of, return_inverse=True)
-    sums, counts, rng = np.bincount(group, values), np.bincount(group), np.random.default_rng(seed)
-    means = []
-    for start in range(0, resamples, 100):
-        times = rng.multinomial(len(sums), np.full(len(sums), 1/len(sums)), size=min(100, resamples-start))
-        means.append((times @ sums)/(times @ counts))
-    return np.concatenate(means)
+    sums, counts = np.bincount(group, values), np.bincount(group)
+    return np.concatenate([(times @ sums)/(times @ counts) for times in resampled(len(sums), resamples, seed)])
 
 # %% ../nbs/01b_retrieval.ipynb #f7bc52f6
 def bootstrap_interval(

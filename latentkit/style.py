@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'RIGHT', 'GREY', 'MOST_BYTES', 'FORMATS', 'MOST_PIXELS', 'MOST_SCANS', 'LARGE', 'TEMPLATES', 'ENVIRONMENT',
-           'LONG', 'STYLE', 'style_of', 'axes_for', 'grey_card', 'open_inside', 'read_picture', 'picture', 'data_url',
-           'thumbnail', 'compiled', 'render', 'cell_text', 'column_css', 'table_html', 'figure_html', 'picture_html',
-           'page_html', 'part_html']
+           'LONG', 'STYLE', 'style_of', 'axes_for', 'add_legend', 'grey_card', 'open_inside', 'read_picture', 'picture',
+           'data_url', 'thumbnail', 'compiled', 'render', 'cell_text', 'column_css', 'table_html', 'panels_of',
+           'figure_html', 'picture_html', 'page_html', 'part_html']
 
 # %% ../nbs/00e_style.ipynb #2fa92650
 import base64
 import io, os, stat, textwrap, warnings, zlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from numbers import Integral, Number
 from pathlib import Path
@@ -22,6 +22,8 @@ import numpy as np
 import pandas as pd
 from jinja2 import DictLoader, Environment, StrictUndefined, Template
 from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from PIL import Image, ImageDraw
@@ -50,6 +52,12 @@ def axes_for(
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_prop_cycle(color=PALETTE)
     return figure, grid[0]
+
+def add_legend(ax: Axes) -> None:
+    "Name the lines: under the axes, so that these stay wide on a telephone, or beside them where there are many."
+    many = len(ax.get_legend_handles_labels()[1]) > 6
+    loc, anchor, columns = ("center left", (1, .5), 1) if many else ("upper center", (.5, -.2), 2)
+    ax.legend(frameon=False, fontsize=9, loc=loc, bbox_to_anchor=anchor, ncols=columns)
 
 # %% ../nbs/00e_style.ipynb #7c9f6750
 def grey_card(
@@ -147,19 +155,21 @@ def thumbnail(
 # %% ../nbs/00e_style.ipynb #4451127a
 TEMPLATES = {
     "table": '<div class="wide">{{ table }}</div>',
-    "figure": '<figure class="plot"><img alt="{{ caption }}" src="{{ source }}">'
-              '<figcaption>{{ caption }}</figcaption></figure>',
+    "figure": '<figure class="plot"><div class="panels">{% for panel in panels %}<img alt="{{ panel.alt }}" '
+              'src="{{ panel.source }}" style="flex-grow: {{ panel.width }}; max-width: {{ panel.width }}px">'
+              '{% endfor %}</div><figcaption>{{ caption }}</figcaption></figure>',
     "picture": '<figure class="picture{{ " true" if framed }}" {{ lead }} title="{{ hint }}">'
                '<img alt="{{ name }}" src="{{ source }}"><figcaption>{{ note }}</figcaption></figure>',
     "part": '<style>{{ style }}</style><div class="lk app">{{ content }}</div>',
     "page": """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>{{ title }}</title><style>{{ style }}</style></head>
-<body class="lk page"><header><h1>{{ title }}</h1>{{ head }}</header>
-<nav><ol>
+<body class="lk page"><nav aria-label="Contents"><ol>
 {% for heading in sections %}<li><a href="#part-{{ loop.index }}">{{ heading }}</a></li>{% endfor %}
 </ol></nav>
+<header><h1>{{ title }}</h1>{{ head }}</header>
 {% for heading, content in sections.items() %}
 <section id="part-{{ loop.index }}"><h2>{{ heading }}</h2>{{ content }}</section>
 {% endfor %}
@@ -226,14 +236,29 @@ def table_html(
     return render("table", table=Markup(styler.to_html()))
 
 # %% ../nbs/00e_style.ipynb #ceb8f39b
+def panels_of(figure: Figure) -> list[dict]: # alt, source, and width in CSS pixels
+    "Each of a figure's axes, with its labels and legend, as a picture."
+    figure.set_dpi(144)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    whole = Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
+    found = []
+    for ax in figure.axes:
+        left, low, right, high = ax.get_tightbbox().padded(6).extents.astype(int).clip(0)
+        part = whole.crop((left, max(0, whole.height - high), min(right, whole.width), whole.height - low))
+        alt = ax.get_title() or f"{ax.get_ylabel()}, {ax.get_xlabel()}"
+        source = data_url("png", partial(part.save, format="PNG"))
+        found.append({"alt": alt, "source": source, "width": round(part.width/1.4)})
+    return found
+
 def figure_html(
     figure: Figure, # closed afterwards
     caption: str,
 ) -> Markup:
-    "A figure with its caption."
-    source = data_url("png", lambda stream: figure.savefig(stream, format="png", dpi=144))
+    "A figure with its caption; its axes stack where the page is narrow."
+    panels = panels_of(figure)
     plt.close(figure)
-    return render("figure", source=source, caption=caption)
+    return render("figure", panels=panels, caption=caption)
 
 # %% ../nbs/00e_style.ipynb #d85beb8a
 def picture_html(

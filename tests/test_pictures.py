@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from latentkit import style
 from latentkit.data import split_by_image
 from latentkit.inspect_ui import inspect
-from latentkit.report import report
+from latentkit.report import Run, report
 from latentkit.sample import toy
 from latentkit.style import MOST_PIXELS, picture, picture_html, thumbnail
 
@@ -111,7 +111,8 @@ def test_report_and_inspector_bear_hostile_names_and_captions(folder):
     pairs = replace(pairs, names=names, captions=captions)
     split = split_by_image(pairs.image_of, .3, .3)
     predictions = {"ridge": np.random.default_rng(0).normal(size=(len(split.val), 8)).astype("f4")}
-    page = report(folder.parent/"report.html", pairs, split, predictions, folder=folder).read_bytes().decode("utf-8")
+    run = Run(pairs, split, predictions, folder=folder)
+    page = report(folder.parent/"report.html", run).read_bytes().decode("utf-8")
     assert "<script>alert" not in page and "<img src=x" not in page
     app = inspect(pairs, predictions, split.val, folder=folder, marks=folder.parent/"marks.csv")
     for view in "caption", "picture":
