@@ -48,20 +48,20 @@ VISIBLE = "return arguments[0].checkVisibility({contentVisibilityAuto: true})"
 def page(tmp_path_factory):
     "A report of thirteen models and blends on toy data, with pictures, long names and long captions."
     folder = tmp_path_factory.mktemp("report")
-    pairs = toy(images=150, each=4, dx=8, dy=12)
+    pairs = toy(images=100, each=4, dx=8, dy=12)
     captions = np.array([LONG + c if i % 3 else c for i, c in enumerate(pairs.captions)])
     pairs = replace(pairs, captions=captions)
     for place, name in enumerate(pairs.names):
         Image.new("RGB", (60, 40), f"hsl({place*7 % 360}, 60%, 60%)").save(folder/name)
     split, random = split_by_image(pairs.image_of, .3, .3), np.random.default_rng(0)
-    recipes = [with_flags("ridge"), with_flags("A-rmlpa", epochs=2), with_flags("A-mlp", epochs=2)]
+    recipes = [with_flags("ridge"), with_flags("quick"), with_flags("A-rmlpa", epochs=2)]
     checkpoints = {recipe.name: fit(recipe, pairs, split, progress=False) for recipe in recipes}
     def with_noise(rows):
         made = {name: c.predict(pairs, rows) for name, c in checkpoints.items()}
         clean = pairs.image[pairs.image_of[rows]]
         noisy = {f"model_{k}": clean + (k+8)*random.normal(size=clean.shape).astype("f4")/9 for k in range(9)}
         return made | noisy | {SUBMITTED: clean + .7*random.normal(size=clean.shape).astype("f4")}
-    weights = {SUBMITTED: dict.fromkeys(checkpoints, 1/3)}
+    weights = {SUBMITTED: dict.fromkeys(checkpoints, 1/3)} # of a blend that is as good as the test needs it
     val, unseen = with_noise(split.val), with_noise(split.test)
     run = Run(pairs, split, val, checkpoints, weights, unseen, folder=folder, submit=SUBMITTED,
               said=f"submission.csv is {SUBMITTED}")
