@@ -61,7 +61,7 @@ def page(tmp_path_factory):
         clean = pairs.image[pairs.image_of[rows]]
         noisy = {f"model_{k}": clean + (k+8)*random.normal(size=clean.shape).astype("f4")/9 for k in range(9)}
         return made | noisy | {SUBMITTED: clean + .7*random.normal(size=clean.shape).astype("f4")}
-    weights = {SUBMITTED: dict.fromkeys(checkpoints, 1/3)} # of a blend that is as good as the test needs it
+    weights = {SUBMITTED: dict.fromkeys(checkpoints, 1/3)}
     val, unseen = with_noise(split.val), with_noise(split.test)
     run = Run(pairs, split, val, checkpoints, weights, unseen, folder=folder, submit=SUBMITTED,
               said=f"submission.csv is {SUBMITTED}")
