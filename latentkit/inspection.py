@@ -6,10 +6,10 @@
 __all__ = ['TOP', 'CAPTIONS', 'TWO', 'PICTURES', 'CLUSTERS', 'HUB', 'STRIP', 'TOP_OF_PAGE', 'COLOURS', 'STEPS', 'GROUPS', 'CARD',
            'predicted', 'check_prediction', 'read_suspects', 'read_suspect_file', 'ranks_and_top', 'readable',
            'Inspection', 'similarity_to', 'rank_of', 'made_by_sample', 'stable', 'caption_order', 'picture_order',
-           'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'ask', 'Marks', 'write_marks', 'framed_picture',
-           'caption_link', 'change', 'places', 'strip', 'retrieved', 'caption_page', 'text_page', 'stealing_table',
-           'picture_page', 'pictures_like', 'map_of', 'shades_of', 'legend_html', 'point_html', 'card_html',
-           'grid_page', 'export']
+           'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'ask', 'stamp_of', 'Marks', 'write_marks',
+           'framed_picture', 'caption_link', 'change', 'places', 'strip', 'retrieved', 'caption_page', 'text_page',
+           'stealing_table', 'picture_page', 'pictures_like', 'map_of', 'shades_of', 'legend_html', 'point_html',
+           'card_html', 'grid_page', 'export']
 
 # %% ../nbs/04e_inspection.ipynb #8f2f1bf8
 from collections.abc import Callable, Sequence
@@ -303,6 +303,15 @@ def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
                          "its checkpoint", "Choose one of them, or pass it: inspect(..., models={name: checkpoint}).")
     return similarity_to(seen, seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0])
 
+# %% ../nbs/04e_inspection.ipynb #50a285a2
+def stamp_of(path: Path) -> tuple | None: # None where there is no file
+    "What changes when a file is written."
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino
+
 # %% ../nbs/04e_inspection.ipynb #ded68a80
 class Marks:
     "Captions marked by hand, in a CSV."
@@ -310,18 +319,21 @@ class Marks:
         path: str | Path, # of the CSV; made by the first mark
         pairs: Pairs,
     ):
-        self.path, self.pairs, self.done = Path(path), pairs, []
+        self.path, self.pairs, self.done, self.stamp = Path(path), pairs, [], None
         self.unsaved: dict[int, str] = {} # row -> a mark that the file does not have yet
         self.load()
 
     def load(self) -> None:
         "Read the file, where there is one; raises `InputError` for one that is not of these pairs."
+        stamp = stamp_of(self.path)
+        if stamp is not None and stamp == self.stamp: # nobody has written since
+            return
         mark = np.full(len(self.pairs.ids), "", "U8")
         if self.path.exists():
             mark = read_marks(self.path, self.pairs).mark.to_numpy()
         for row, said in self.unsaved.items():
             mark[row] = said
-        self.mark = mark
+        self.mark, self.stamp = mark, stamp
 
     def change(self, marks: dict[int, str]) -> None: # row -> mark
         "Set marks, then write all that the file does not have; raises `InputError` where that fails, and keeps them."

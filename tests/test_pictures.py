@@ -12,6 +12,7 @@ from PIL import Image, PngImagePlugin
 from latentkit import style
 from latentkit.data import split_by_image
 from latentkit.inspect_ui import inspect
+from latentkit.inspection import point_html
 from latentkit.report import Run, report
 from latentkit.sample import toy
 from latentkit.style import MOST_PIXELS, picture, picture_html, thumbnail
@@ -115,13 +116,15 @@ def test_report_and_inspector_bear_hostile_names_and_captions(folder):
     page = report(folder.parent/"report.html", run).read_bytes().decode("utf-8")
     assert "<script>alert" not in page and "<img src=x" not in page
     app = inspect(pairs, predictions, split.val, folder=folder, marks=folder.parent/"marks.csv")
-    for view in "caption", "picture":
+    for view in "caption", "picture", "grid":
         app.view.value = view
-        for place in range(1, 20):
-            app.place.value = place
-            said = app.page.value + str(app.listing.options) + app.text.value
+        for place in range(len(app.listed)):
+            app.listing.place = place
+            points = place, len(split.val) + place % len(app.seen.names) # a caption's and a picture's
+            point = "".join(point_html(app.seen, "ridge", number) for number in points)
+            said = app.page.html + str(app.listing.line(place)) + app.text.value + point
             said.encode("utf-8") # what a browser can be sent
-            assert "<script>alert" not in app.page.value
+            assert "<script>alert" not in app.page.html + point
     app.view.value = "caption"
     app.buttons["wrong"].click()
     assert (folder.parent/"marks.csv").exists()

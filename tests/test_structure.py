@@ -22,7 +22,7 @@ FLOORS = [
 ] # from the ground up
 MODULES = {p.stem: ast.parse(p.read_text("utf-8")) for p in (ROOT/"latentkit").glob("*.py") if p.stem[0] != "_"}
 IMPORTED_AS = {"scikit-learn": "sklearn", "Pillow": "PIL",
-               "ipywidgets": "ipywidgets IPython", "jinja2": "jinja2 markupsafe"} # with what they bring along
+               "ipywidgets": "ipywidgets IPython traitlets", "jinja2": "jinja2 markupsafe"} # with what they bring along
 
 # calls that the lowest versions of settings.ini lack, and what is written in their place
 TOO_NEW = {r"spines\[[^]]*\]\.set\(": "matplotlib 3.8: set each spine",
