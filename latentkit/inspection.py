@@ -319,7 +319,8 @@ class Marks:
         path: str | Path, # of the CSV; made by the first mark
         pairs: Pairs,
     ):
-        self.path, self.pairs, self.done, self.stamp = Path(path), pairs, [], None
+        self.path, self.pairs, self.done = Path(path), pairs, []
+        self.stamp: tuple | None = None # of the file, as it was read last
         self.unsaved: dict[int, str] = {} # row -> a mark that the file does not have yet
         self.load()
 
