@@ -304,12 +304,12 @@ def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
     return similarity_to(seen, seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0])
 
 # %% ../nbs/04e_inspection.ipynb #50a285a2
-def stamp_of(path: Path) -> tuple | None: # None where there is no file
+def stamp_of(path: Path) -> tuple[int, int, int]: # of zeros where there is no file
     "What changes when a file is written."
     try:
         facts = path.stat()
     except OSError:
-        return None
+        return 0, 0, 0
     return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
 # %% ../nbs/04e_inspection.ipynb #ded68a80
@@ -319,15 +319,14 @@ class Marks:
         path: str | Path, # of the CSV; made by the first mark
         pairs: Pairs,
     ):
-        self.path, self.pairs, self.done = Path(path), pairs, []
-        self.stamp: tuple | None = None # of the file, as it was read last
+        self.path, self.pairs, self.done, self.stamp = Path(path), pairs, [], (-1, 0, 0)
         self.unsaved: dict[int, str] = {} # row -> a mark that the file does not have yet
         self.load()
 
     def load(self) -> None:
         "Read the file, where there is one; raises `InputError` for one that is not of these pairs."
         stamp = stamp_of(self.path)
-        if stamp is not None and stamp == self.stamp: # nobody has written since
+        if stamp == self.stamp: # nobody has written since
             return
         mark = np.full(len(self.pairs.ids), "", "U8")
         if self.path.exists():
