@@ -258,6 +258,7 @@ WORK: dict = {} # of a worker process
 
 def begin_work(pairs: Pairs, split: Split, folders: list, device: str, threads: int, news) -> None:
     "What a worker process does first: keep what all its jobs need."
+    signal.signal(signal.SIGINT, signal.default_int_handler) # what is started in the background ignores it
     torch.set_num_threads(threads)
     WORK.update(pairs=pairs, split=split, folders=folders, device=device, news=news)
 
