@@ -1,18 +1,12 @@
 "The inspector in a real browser: served by Voila on a last run, driven as a person would."
-import shutil, socket, subprocess, sys, time
+import socket, subprocess, sys, time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-selenium = pytest.importorskip("selenium")
 pytest.importorskip("voila")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-if not (CHROMIUM and DRIVER):
-    pytest.skip("needs Chromium and its driver; on Debian: apt-get install chromium chromium-driver",
-                allow_module_level=True)
-from selenium import webdriver
+import chromium # skips where there is none
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -30,8 +24,6 @@ from latentkit.sample import sample_source
 from latentkit.train import fit
 
 pytestmark = pytest.mark.xdist_group("browser") # one browser and one server for all
-FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking",
-         "window-size=1280,1000")
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +71,7 @@ def browser(run):
     port = free_port()
     call = f"from latentkit.inspect_ui import serve; serve({str(run.out)!r}, {str(run.data)!r}, {port}, browser=False)"
     server = subprocess.Popen([sys.executable, "-c", call])
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS:
-        options.add_argument("--" + flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver = chromium.started()
     driver.address = f"http://localhost:{port}"
     try:
         until = time.monotonic() + 120

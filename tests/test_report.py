@@ -1,18 +1,12 @@
 "The report in a real browser: on a wide page, a tablet and a telephone, in light and dark, and printed."
-import json, shutil
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-selenium = pytest.importorskip("selenium")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-if not (CHROMIUM and DRIVER):
-    pytest.skip("needs Chromium and its driver; on Debian: apt-get install chromium chromium-driver",
-                allow_module_level=True)
+import chromium # skips where there is none
 from PIL import Image
-from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 
@@ -22,7 +16,6 @@ from latentkit.report import MOST, Run, report
 from latentkit.sample import toy
 from latentkit.train import fit
 
-FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking")
 WIDTHS = 1280, 800, 390
 SUBMITTED = "ensemble_of_all_that_reads_words"
 LONG = "two dogs with a very-long-compound-word-that-does-not-break run over a beach at the sea in the evening, " * 2
@@ -73,12 +66,7 @@ def page(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(page):
     "Chromium on the page."
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in FLAGS:
-        options.add_argument("--" + flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver = chromium.started(performance="ALL")
     try:
         driver.get(page.as_uri())
         yield driver
