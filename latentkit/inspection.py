@@ -27,7 +27,7 @@ from .data import Pairs, Queries, split_by_image, subset, write_pairs
 from .files import ROUND_TRIP, InputError, atomic, writable_folder
 from .ensemble import Predictions
 from .filter import read_mark_table, read_marks
-from .maps import plane
+from .maps import plane_without_gap
 from .retrieval import ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text
 from .style import PALETTE, picture_html, render, table_html, thumbnail
@@ -478,17 +478,17 @@ def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: 
 # %% ../nbs/04e_inspection.ipynb #c39ea699
 def stealing_table(seen: Inspection, name: str, image: int, k: int) -> tuple: # (<=k rows), and how many in all
     "The first k captions of other pictures that find a picture, and which of them it steals."
-    ranks, rows = seen.ranks[name], []
-    for c, place, lost in zip(*reached_by(seen, name, image)):
+    found = [line for line in zip(*reached_by(seen, name, image)) if seen.target[line[0]] != image]
+    rows = []
+    for c, place, lost in found[:k]:
         own = seen.target[c]
-        if own != image:
-            picture = dict(source=thumbnail(seen.folder, seen.names[own]), name=seen.names[own], own=own)
-            small = render("""<img src="{{ source }}" alt="{{ name }}" title="{{ name }}" data-go="picture:{{ own }}"
+        picture = dict(source=thumbnail(seen.folder, seen.names[own]), name=seen.names[own], own=own)
+        small = render("""<img src="{{ source }}" alt="{{ name }}" title="{{ name }}" data-go="picture:{{ own }}"
 data-large="{{ own }}">""", **picture)
-            stolen = Markup('<span class="worse">stolen</span>') if lost else ""
-            rows.append({"its place": int(place), "caption": caption_link(seen, c), "own picture": small,
-                         "rank of the own picture": f"{ranks[c]:,g}", "": stolen})
-    return pd.DataFrame(rows[:k]), len(rows)
+        stolen = Markup('<span class="worse">stolen</span>') if lost else ""
+        rows.append({"its place": int(place), "caption": caption_link(seen, c), "own picture": small,
+                     "rank of the own picture": f"{seen.ranks[name][c]:,g}", "": stolen})
+    return pd.DataFrame(rows), len(found)
 
 # %% ../nbs/04e_inspection.ipynb #7437f0d2
 def picture_page(seen: Inspection, image: int, name: str, k: int) -> Markup:
@@ -519,11 +519,11 @@ def pictures_like(seen: Inspection, image: int, k: int) -> list[Markup]:
 def map_of(
     seen: Inspection,
     name: str,            # the model whose queries are shown
-    method: str = "pca",  # as for `maps.plane`
+    method: str = "pca",  # a key of `maps.METHODS`
 ) -> np.ndarray: # (Q + G, 2) float32, nearly all between -1 and 1, queries first
     "Where queries and pictures lie on a plane."
-    sides = unit(seen.predictions[name], "predictions").numpy(), seen.gallery.numpy()
-    spots = np.concatenate(plane([side - side.mean(0) for side in sides], method)).astype(np.float32)
+    sides = plane_without_gap(seen.predictions[name], seen.gallery.numpy(), method)
+    spots = np.concatenate(sides).astype(np.float32)
     spots -= np.median(spots, 0)
     return spots/np.quantile(np.abs(spots), .999)
 

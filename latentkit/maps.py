@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['KINDS', 'METHODS', 'GROUPS', 'MAP', 'untranslated', 'modality_gap', 'cosines_by_kind', 'plot_gap', 'flatten_pca',
-           'flatten_tsne', 'flatten_umap', 'plane', 'on_canvas', 'asked_images', 'wrapped', 'spots_of', 'map_html']
+           'flatten_tsne', 'flatten_umap', 'plane', 'plane_without_gap', 'on_canvas', 'asked_images', 'wrapped',
+           'spots_of', 'map_html']
 
 # %% ../nbs/04c_maps.ipynb #90807d02
 import textwrap
@@ -141,6 +142,16 @@ def plane(
     x = np.concatenate([unit(part, "latents").numpy() for part in parts])
     return np.split(METHODS[method][0](x, seed), np.cumsum([len(part) for part in parts])[:-1])
 
+# %% ../nbs/04c_maps.ipynb #7e0c2cd7
+def plane_without_gap(
+    prediction: np.ndarray, # (Q, Dy)
+    gallery: np.ndarray,    # (G, Dy)
+    method: str = "pca",    # a key of METHODS
+) -> list[np.ndarray]: # (Q, 2) and (G, 2)
+    "Predictions and images on one plane, each side around its own centroid."
+    sides = unit(prediction, "predictions").numpy(), unit(gallery, "gallery").numpy()
+    return plane([latents - latents.mean(0) for latents in sides], method)
+
 # %% ../nbs/04c_maps.ipynb #6060c396
 GROUPS = {1: "ranked first", 10: "2 to 10", 50: "11 to 50", np.inf: "beyond 50"} # last rank of a colour: its name
 
@@ -212,8 +223,7 @@ def map_html(
     images, target = pairs.gallery(rows)
     gallery, names = pairs.image[images], pairs.names[images]
     ranks, first = full_ranks(prediction, gallery, target), nearest(prediction, gallery, 10)[0][:, 0]
-    sides = unit(prediction, "predictions").numpy(), unit(gallery, "gallery").numpy()
-    points = on_canvas(plane([latents - latents.mean(0) for latents in sides], method))
+    points = on_canvas(plane_without_gap(prediction, gallery, method))
     asked = asked_images(ranks, target, show)
     spots = spots_of(ranks, target, first, (pairs.captions[rows], names), asked, points)
     pictures = {place: thumbnail(folder, names[place], 80, 70) for spot in spots for place in spot["shown"]}
