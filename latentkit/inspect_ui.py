@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['VIEWS', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'IN_ADDRESS', 'LOADED', 'PAGE', 'OPEN', 'MOST_OPEN',
            'ONLY_WIDGETS', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'arranged',
-           'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'show_list', 'do', 'step',
-           'answer', 'look_at', 'put_mark', 'spots_of', 'find_spots', 'show_plane', 'cards_of', 'page_of',
-           'show_controls', 'remember', 'return_to', 'read_address', 'inspect', 'files_of_run', 'predictions_of_run',
-           'data_of_run', 'translators_of', 'seen_of_run', 'last_run', 'close', 'app_of', 'app_notebook', 'one_kernel',
-           'serve']
+           'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'place_of', 'show_list',
+           'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots', 'show_plane',
+           'cards_of', 'page_of', 'show_controls', 'remember', 'return_to', 'read_address', 'inspect', 'files_of_run',
+           'predictions_of_run', 'data_of_run', 'translators_of', 'seen_of_run', 'last_run', 'close', 'app_of',
+           'app_notebook', 'one_kernel', 'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import asyncio, json, os, tempfile
@@ -139,8 +139,7 @@ def state_of(seen: Inspection) -> dict: # attribute of `Inspector` -> value
         trail=[], step=-1,    # what was looked at, and which of it this is
         first=0,              # card of the grid's page
         among_them=None,      # captions in the lasso
-        spots={},             # model and method -> map
-        under_way=set())      # maps that are computed
+        spots={})             # model and method -> map
 
 # %% ../nbs/04a_inspect.ipynb #ed185b60
 class Inspector(widgets.VBox):
@@ -258,11 +257,16 @@ def line_of(app: Inspector, place: int) -> list: # a sign, a number, a text
         number = f"{seen.ranks[app.beside.value][entry]:,g} → {number}"
     return [SIGNS[app.marks.mark[seen.rows[entry]]], number, seen.captions[entry]]
 
+# %% ../nbs/04a_inspect.ipynb #1e7fe6ad
+def place_of(app: Inspector) -> int:
+    "Where in the list stands what is looked at; -1 where it is not in it."
+    found = np.flatnonzero(app.listed == app.at[app.kind])
+    return int(found[0]) if len(found) else -1
+
 # %% ../nbs/04a_inspect.ipynb #fa346201
 def show_list(app: Inspector) -> None:
     "Show the list, its place, and how much of all it is."
-    found = np.flatnonzero(app.listed == app.at[app.kind])
-    app.listing.fill(len(app.listed), int(found[0]) if len(found) else -1, partial(line_of, app))
+    app.listing.fill(len(app.listed), place_of(app), partial(line_of, app))
     what, whole = ("rank · caption", f"{len(app.seen.captions):,} captions")
     if app.order.value in TWO:
         what = f"rank by {app.beside.value} → by {app.name.value} · caption"
@@ -284,9 +288,7 @@ def do(app: Inspector, what: str) -> None:
         app.step = int(np.clip(app.step + (1 if what == "forward" else -1), 0, len(app.trail) - 1))
         return_to(app, app.trail[app.step])
     elif what in dict(app.view.options).values():
-        app.view.value = what
-        list_again(app, app.view)
-        show_plane(app)
+        open_view(app, what)
     elif what in ("all", "none"):
         app.page.picked = cards_of(app).tolist() if what == "all" and app.view.value == "grid" else []
     elif what == "export":
@@ -319,8 +321,11 @@ def answer(app: Inspector, message: dict) -> bool: # is there nothing else to do
         look_at(app, view, int(number))
         return False
     elif isinstance(point := message.get("point"), int):
-        caption = point < len(seen.captions)
-        look_at(app, "caption" if caption else "picture", point if caption else point - len(seen.captions), "map")
+        captions = len(seen.captions)
+        if point < captions:
+            look_at(app, "caption", point, "map") # which stays beside it
+        else:
+            look_at(app, "picture", point - captions)
         return False
     elif isinstance(points := message.get("lasso"), list):
         app.among_them, app.among.value = np.array(points, np.int64), True
@@ -338,12 +343,17 @@ def look_at(app: Inspector, kind: str, entry: int, view: str | None = None) -> N
     if kind not in app.at or not 0 <= entry < many:
         raise InputError("inspect", kind, str(entry), f"a caption or picture below {many}", "Choose another.")
     app.at[kind] = entry
-    if view == "map" and kind == "caption":
-        app.view.value = "map"
-    elif app.view.value != kind:
-        app.view.value = kind
-        list_again(app, app.view)
-    show_list(app)
+    if app.view.value != (view or kind):
+        open_view(app, view or kind)
+    else:
+        app.listing.place = place_of(app)
+
+# %% ../nbs/04a_inspect.ipynb #06825b58
+def open_view(app: Inspector, view: str) -> None: # one of `VIEWS`
+    "Show a view, with its list and its map."
+    app.view.value = view
+    list_again(app, app.view)
+    show_plane(app)
 
 # %% ../nbs/04a_inspect.ipynb #12d77cdd
 TOLD = """<div class="told">{{ said }}; {{ count }} marked in {{ path }}</div>"""
@@ -381,13 +391,12 @@ def put_mark(app: Inspector, mark: str) -> None:
 def spots_of(app: Inspector) -> np.ndarray: # (Q + G, 2)
     "The map of the model, or its principal components until the map is there, which then takes their place."
     name, method = app.name.value, app.method.value
-    for key in {(name, "pca"), (name, method)} - app.spots.keys():
-        if key[1] == "pca":
-            app.spots[key] = map_of(app.seen, *key)
-        elif key not in app.under_way:
-            app.under_way.add(key)
-            Thread(target=find_spots, args=(app, *key), daemon=True).start()
-    return app.spots.get((name, method), app.spots[name, "pca"])
+    if (name, "pca") not in app.spots:
+        app.spots[name, "pca"] = map_of(app.seen, name)
+    if (name, method) not in app.spots:
+        app.spots[name, method] = app.spots[name, "pca"]
+        Thread(target=find_spots, args=(app, name, method), daemon=True).start()
+    return app.spots[name, method]
 
 # %% ../nbs/04a_inspect.ipynb #03b93d94
 def find_spots(app: Inspector, name: str, method: str) -> None:
@@ -407,8 +416,9 @@ def show_plane(app: Inspector) -> None:
         shade, colours, names = shades_of(app.seen, app.colour.value, app.name.value, app.beside.value or None)
         kept = filter_of(app, lasso=False).keeps(app.seen, app.name.value, app.marks.mark[app.seen.rows])
         shade[:len(kept)][~kept] = HIDDEN
-        app.plane.fill(spots_of(app), shade, colours, len(app.seen.captions))
-        wait = (app.name.value, app.method.value) not in app.spots
+        spots = spots_of(app)
+        app.plane.fill(spots, shade, colours, len(app.seen.captions))
+        wait = app.method.value != "pca" and spots is app.spots[app.name.value, "pca"]
         app.legend.value = part_html(legend_html(colours, names) + render(
             "<p>{{ method }} is computed; until then these are the principal components.</p>", method=app.method.value
         )*wait)
@@ -474,9 +484,8 @@ def remember(app: Inspector) -> None:
 # %% ../nbs/04a_inspect.ipynb #38438744
 def return_to(app: Inspector, place: tuple) -> None: # of `trail`
     "Look at what was looked at."
-    app.view.value, app.at["caption"], app.at["picture"] = place
-    list_again(app, app.view)
-    show_plane(app)
+    view, app.at["caption"], app.at["picture"] = place
+    open_view(app, view)
 
 # %% ../nbs/04a_inspect.ipynb #dec97c0b
 def read_address(app: Inspector, address: str) -> None:
