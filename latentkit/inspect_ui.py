@@ -7,9 +7,9 @@ __all__ = ['VIEWS', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'IN_ADDRESS
            'ONLY_WIDGETS', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'arranged',
            'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'place_of', 'show_list',
            'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots', 'show_plane',
-           'cards_of', 'page_of', 'show_controls', 'remember', 'return_to', 'read_address', 'inspect', 'files_of_run',
-           'predictions_of_run', 'data_of_run', 'translators_of', 'seen_of_run', 'last_run', 'close', 'app_of',
-           'app_notebook', 'one_kernel', 'serve']
+           'last_first', 'cards_of', 'page_of', 'show_controls', 'remember', 'return_to', 'read_address', 'inspect',
+           'files_of_run', 'predictions_of_run', 'data_of_run', 'translators_of', 'seen_of_run', 'last_run', 'close',
+           'app_of', 'app_notebook', 'one_kernel', 'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import asyncio, json, os, tempfile
@@ -234,6 +234,7 @@ def list_again(app: Inspector, cause: widgets.Widget | None = None) -> None: # N
     app.listed = having(seen.spoken if app.kind == "caption" else seen.named, app.search.value, order)
     if cause not in (None, app.view, app.name, app.beside) and len(app.listed):
         app.at[app.kind], app.first = int(app.listed[0]), 0
+    app.first = min(app.first, last_first(app)) # the list may have become shorter
     show_list(app)
 
 # %% ../nbs/04a_inspect.ipynb #16da173a
@@ -301,7 +302,7 @@ def do(app: Inspector, what: str) -> None:
 def step(app: Inspector, by: int) -> None:
     "Go on in the list, or by a page of the grid."
     if app.view.value == "grid":
-        last = max(0, len(app.listed) - 1)//app.cards.value*app.cards.value
+        last = last_first(app)
         app.first = int(np.clip(app.first + np.clip(by, -last - 1, last + 1)*app.cards.value, 0, last))
     elif len(app.listed):
         place = int(np.clip(max(app.listing.place, 0) + by, 0, len(app.listed) - 1))
@@ -424,6 +425,10 @@ def show_plane(app: Inspector) -> None:
         )*wait)
 
 # %% ../nbs/04a_inspect.ipynb #a16949f1
+def last_first(app: Inspector) -> int:
+    "The first card of the grid's last page."
+    return max(0, len(app.listed) - 1)//app.cards.value*app.cards.value
+
 def cards_of(app: Inspector) -> np.ndarray: # (<= cards,) captions
     "The captions on the grid's page."
     return app.listed[app.first:app.first + app.cards.value]
