@@ -4,14 +4,14 @@
 
 # %% auto #0
 __all__ = ['SEAL', 'RETRAIN_IT', 'FACTS', 'RETIRED', 'predict', 'Checkpoint', 'build', 'plain_weights', 'made_with', 'fresh',
-           'sealed', 'why_unsealed', 'why_unlike_torch', 'read_sealed', 'save_checkpoint', 'is_number', 'is_dims',
+           'write_sealed', 'why_unsealed', 'why_unlike_torch', 'read_sealed', 'save_checkpoint', 'is_number', 'is_dims',
            'is_history', 'is_metrics', 'is_tensor', 'is_words', 'is_views', 'is_state', 'is_final', 'is_plain',
            'is_recipe', 'is_text', 'is_fact', 'as_today', 'read_facts', 'model_shapes', 'shapes_of', 'check_model',
            'load_checkpoint', 'read_recipe', 'read_seconds', 'training_fingerprint', 'check_made_for',
            'checkpoint_folders']
 
 # %% ../nbs/01e_checkpoint.ipynb #cbe7bab2
-import hashlib, io, math, platform, sys, zipfile
+import hashlib, io, math, os, platform, sys, zipfile
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ import torch
 import latentkit.networks # noqa: F401, so that `make_model` knows its translators
 from . import __version__
 from .data import Pairs, Queries, Split, checksum, folders_below
-from .files import InputError, atomic
+from .files import InputError, atomic, sha256
 from .device import device_of
 from .models import Translator, make_model
 from .recipes import Recipe
@@ -121,15 +121,19 @@ def fresh(value):
 # %% ../nbs/01e_checkpoint.ipynb #58d59952
 SEAL = b"latentkit sha256 "
 
-def sealed(
+def write_sealed(
+    path,        # the file to write
     facts: dict, # of tensors and plain values
-) -> bytes: # of a file
+) -> None:
     "What `torch.save` writes, closed by its SHA-256: the same bytes for the same facts."
-    buffer = io.BytesIO() # saved under its own name, a file would carry that name inside
-    torch.save(fresh(facts), buffer)
-    data = bytearray(buffer.getvalue())
-    data[-2:] = (len(SEAL) + 64).to_bytes(2, "little") # the length of the zip's comment
-    return bytes(data + SEAL + hashlib.sha256(data + SEAL).hexdigest().encode())
+    with open(path, "wb") as file: # given its path, torch would write the file's name inside
+        torch.save(fresh(facts), file)
+    with open(path, "rb+") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write((len(SEAL) + 64).to_bytes(2, "little") + SEAL) # the length of the zip's comment, and its begin
+    digest = sha256(path)
+    with open(path, "ab") as file:
+        file.write(digest.encode())
 
 # %% ../nbs/01e_checkpoint.ipynb #2012fb9c
 def why_unsealed(
@@ -163,7 +167,7 @@ def why_unlike_torch(
 RETRAIN_IT = "Train it (RETRAIN=\"auto\" or True), or put the right file there."
 
 def read_sealed(
-    path, # a file that `sealed` wrote
+    path, # a file that `write_sealed` wrote
 ) -> dict:
     "The facts in a file, nothing in it run; raises `InputError` for one that is missing, damaged or something else."
     if not Path(path).is_file():
@@ -188,7 +192,7 @@ def save_checkpoint(checkpoint: Checkpoint, path) -> None: # path: the .pth to w
         log.loc[len(log), "seconds"] = checkpoint.seconds[-1] # after the refit
     with atomic(Path(path).with_suffix(".csv")) as log_file, atomic(path) as file: # both are whole before one appears
         log.to_csv(log_file, index=False)
-        file.write_bytes(sealed(facts))
+        write_sealed(file, facts)
 
 # %% ../nbs/01e_checkpoint.ipynb #a4f49af9
 def is_number(value) -> bool:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .data import checksum
 from .files import unknown_name
 from .models import (
-    MODELS, Affine, Translator, check_lengths, check_moments, hub_offset, make_model, moments, procrustes)
+    MODELS, Affine, Rows, SeenRows, Translator, blocks, check_moments, hub_offset, make_model, moments, procrustes)
 from .words import Words
 
 # %% ../nbs/01c_networks.ipynb #b2ff2327
@@ -38,9 +38,9 @@ PLAIN_CANONICAL = {"normalise": False, "power": 1., "offset": False} # makes `ca
 # %% ../nbs/01c_networks.ipynb #f7b36065
 SOLVED: dict[tuple, Affine] = {} # the last two: of the training captions, and of all
 
-def solved(closed: Affine, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> Affine:
+def solved(closed: Affine, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> Affine:
     "A closed form that has started on (N, Dx), (M, Dy), (N,); recipes that begin with the same one share it."
-    parts = [(part.shape, checksum(part.cpu().numpy())) for part in (text, image, image_of)]
+    parts = [(len(part), *(checksum(some.cpu().numpy()) for some in blocks(part))) for part in (text, image, image_of)]
     key = type(closed), text.device, torch.get_num_threads(), *parts
     if key not in SOLVED:
         closed.start(text, image, image_of)
@@ -54,7 +54,7 @@ def solved(closed: Affine, text: torch.Tensor, image: torch.Tensor, image_of: to
 def start_affine(
     layer: nn.Linear,       # its weight is set in place
     name: str,              # of an affine closed form: "ridge", "whitened_procrustes", "canonical"
-    text: torch.Tensor,     # (N, Dx), as the layer sees it
+    text: Rows,             # (N, Dx), as the layer sees it
     image: torch.Tensor,    # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
     bias: nn.Parameter | None = None, # takes the offset; None: the layer's own does
@@ -77,7 +77,7 @@ class Linear(Translator, name="linear"):
         super().__init__(dx, dy)
         self.closed_form, self.map = closed_form, nn.Linear(dx, dy)
 
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
         if self.closed_form:
             start_affine(self.map, self.closed_form, text, image, image_of)
 
@@ -174,11 +174,12 @@ class LatentMapper(Translator, name="mlp"):
         self.map, self.dropout = nn.Linear(dx, dy), Dropout(dropout)
 
     @torch.no_grad()
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        m = check_moments(moments(text, image, image_of, F.normalize, F.normalize), "mlp")
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+        m = check_moments(moments(SeenRows(text, F.normalize), image, image_of, F.normalize), "mlp")
         self.mean.copy_(m.mean_x)
         if self.closed_form:
-            return start_affine(self.map, self.closed_form, F.normalize(text) - self.mean, image, image_of)
+            centred = SeenRows(text, lambda x: F.normalize(x) - self.mean)
+            return start_affine(self.map, self.closed_form, centred, image, image_of)
         self.map.weight.copy_(procrustes(m.xy).T)
         self.map.bias.copy_(m.mean_y)
 
@@ -195,7 +196,7 @@ class WithShortcut(Translator):
     shortcut: nn.Linear | nn.Identity
     closed_form: str | None
 
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
         if self.closed_form:
             start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
 
@@ -334,7 +335,7 @@ class AffineResMLP(Translator, name="affine_resmlp"):
         self.closed_form, self.affine = closed_form, nn.Linear(dx, dy)
         self.blocks = nn.ModuleList([added_block(dy, hidden, dropout) for _ in range(blocks)])
 
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
         start_affine(self.affine, self.closed_form, text, image, image_of)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -358,7 +359,7 @@ class GeomAdapter(Translator, name="geom_adapter"):
         self.affine = nn.Linear(dx, dy).requires_grad_(False)
         self.adapter = nn.Sequential(nn.Linear(dy, hidden), nn.GELU(), Dropout(dropout), zero(nn.Linear(hidden, dy)))
 
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
         start_affine(self.affine, "whitened_procrustes", text, image, image_of)
 
     def begin_epoch(self, epoch: int, mrr: list) -> None:
@@ -375,10 +376,10 @@ class GeomAdapter(Translator, name="geom_adapter"):
 
 # %% ../nbs/01c_networks.ipynb #9191f5c8
 def mean_of(
-    x: torch.Tensor, # (N, D)
+    x: Rows, # (N, D)
 ) -> torch.Tensor: # (D,) float64
-    "The mean row; some columns at a time, since all in float64 may not fit."
-    return torch.cat([columns.double().mean(0) for columns in x.split(256, 1)])
+    "The mean row."
+    return sum(some.double().sum(0) for some in blocks(x))/len(x)
 
 # %% ../nbs/01c_networks.ipynb #a633635a
 class CanonicalMLP(Translator, name="canonical_mlp"):
@@ -399,11 +400,11 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.register_buffer("hubs", torch.zeros(dy)) # subtracted from each query of a trained model
 
     @torch.no_grad()
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        x = F.normalize(check_lengths(text, "text"))
-        self.mean.copy_(mean_of(x))
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+        self.mean.copy_(mean_of(SeenRows(text, F.normalize)))
         if self.closed_form:
-            start_unit(self.affine, self.closed_form, x.sub_(self.mean), image, image_of)
+            centred = SeenRows(text, lambda x: F.normalize(x) - self.mean)
+            start_unit(self.affine, self.closed_form, centred, image, image_of)
             zero(self.deep[-1])
 
     def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
@@ -414,7 +415,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         query = direction(self.unnormalised(x))
         return query if self.training else query - self.hubs
 
-    def finish(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def finish(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
         self.hubs.zero_()
         if self.offset:
             self.hubs.copy_(hub_offset(self.eval(), text, image, image_of))
@@ -424,7 +425,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
 def start_unit(
     layer: nn.Linear,       # is set in place
     name: str,              # of an affine closed form
-    text: torch.Tensor,     # (N, Dx), as the layer sees it
+    text: Rows,             # (N, Dx), as the layer sees it
     image: torch.Tensor,    # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
 ) -> None:
@@ -467,8 +468,8 @@ class TunedWords(Translator):
         return self.inner.unnormalised(self.dense(x))
 
     @torch.no_grad()
-    def start(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
-        self.inner.start(self.eval().dense(text), image, image_of)
+    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+        self.inner.start(SeenRows(text, self.eval().dense), image, image_of)
 
     def begin_epoch(self, epoch: int, mrr: list) -> None:
         self.inner.begin_epoch(epoch, mrr)
@@ -477,9 +478,9 @@ class TunedWords(Translator):
         return {"bag.weight": self.slow} | {f"inner.{name}": part for name, part in self.inner.pace().items()}
 
     @torch.no_grad()
-    def finish(self, text: torch.Tensor, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def finish(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
         self.bag.weight.copy_(self.bag.weight.half()) # as `Words` keeps them
-        self.inner.finish(self.eval().dense(text), image, image_of)
+        self.inner.finish(SeenRows(text, self.eval().dense), image, image_of)
 
 # %% ../nbs/01c_networks.ipynb #3965e8a5
 @torch.no_grad()
@@ -490,6 +491,8 @@ def words_from(
 ) -> Words:
     "The words that a training has made."
     vectors = tuned.bag.weight[1:].half().cpu().numpy()
-    said = tuned.eval().dense(text)[:, tuned.columns.start:tuned.columns.start + vectors.shape[1]]
+    tuned.eval()
+    columns = slice(tuned.columns.start, tuned.columns.start + vectors.shape[1])
+    said = SeenRows(text, lambda x: tuned.dense(x)[:, columns])
     mean = (mean_of(said)/tuned.weight).float().cpu().numpy()
     return replace(words, components=np.ascontiguousarray(vectors.T), mean=mean)

@@ -15,7 +15,7 @@ __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shu
            'check_loadable']
 
 # %% ../nbs/02_train.ipynb #e3121e93
-import copy, math, sys, time, warnings
+import copy, gc, math, sys, time, warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from . import __version__
-from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_with, read_sealed, sealed
+from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_with, read_sealed, write_sealed
 from .checkpoint import training_fingerprint
 from .data import Pairs, Split
 from .files import InputError, atomic, check_options, unknown_name, writable_folder
@@ -246,6 +246,7 @@ class Batches:
         views: Views | None = None,     # that make up the text; None: latents alone
     ):
         check_sampler(recipe)
+        gc.collect() # torch's optimisers leave cycles that hold the training before this one, a gigabyte at full size
         self.recipe, self.device, self.views = recipe, device, views
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(on_device(pairs.text[rows], device), "text")
@@ -383,20 +384,20 @@ def make_scaler(dtype: torch.dtype | None):
 
 # %% ../nbs/02_train.ipynb #d2991b9d
 def save_state(state: TrainingState) -> dict: # of tensors and plain values
-    "What `load_state` needs to go on from here, random states included."
+    "What `load_state` needs to go on from here, random states included; weights are not copied."
     random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
-    parts = {name: copy.deepcopy(part.state_dict()) for name, part in state.parts().items()}
+    parts = {name: part.state_dict() for name, part in state.parts().items()}
     return parts | {"random": random, "epoch": state.epoch, "step": state.step}
 
 # %% ../nbs/02_train.ipynb #4a45407c
 def load_state(
     state: TrainingState, # of the same recipe on the same data, fresh
-    saved: dict,          # from `save_state`
+    saved: dict,          # from `save_state`; what it holds is not copied
 ) -> None:
     "Take a training up again where it was saved; raises `InputError` for what does not fit."
     try:
         for name, part in state.parts().items():
-            part.load_state_dict(copy.deepcopy(saved[name]))
+            part.load_state_dict(saved[name])
         state.epoch, state.step = saved["epoch"], saved["step"]
         torch.set_rng_state(saved["random"]["cpu"])
         if saved["random"]["cuda"]:
@@ -599,7 +600,7 @@ class Unfinished:
         "Write the file; where that fails, training goes on without it, with a warning."
         try:
             with atomic(self.path) as temporary:
-                temporary.write_bytes(sealed({"owner": self.owner, "parts": parts}))
+                write_sealed(temporary, {"owner": self.owner, "parts": parts})
         except (InputError, OSError) as error:
             warnings.warn(f"{error} The training goes on, but would begin anew after a kill.", stacklevel=2)
             self.path = None
@@ -684,7 +685,7 @@ def fit_judged(
     batches = Batches(recipe, pairs, split.train, device, split.extra, views)
     state, validation = TrainingState(recipe, batches), Validation(pairs, split.val, recipe.monitor, device)
     best: dict
-    if saved := kept.parts.get("training"):
+    if saved := kept.parts.pop("training", None):
         load_state(state, saved["state"])
         best, seconds, history.lines = saved["best"], saved["seconds"], saved["history"]
         history.best, began = best["epoch"], began - seconds[-1]
@@ -751,7 +752,7 @@ def refit(
     rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
     batches = Batches(recipe, as_trained(recipe, pairs, views), rows, device, split.extra, views)
     state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]
-    if saved := kept.parts.get("refit"):
+    if saved := kept.parts.pop("refit", None):
         load_state(state, saved)
     with progress_bar(f"{recipe.name}, all images", steps_of(batches, epochs), progress, state.step) as bar:
         try:

@@ -8,7 +8,7 @@ __all__ = ['MOST', 'WEIGHT', 'fitted', 'TERMS', 'vectoriser', 'Words', 'words_of
 # %% ../nbs/00c_words.ipynb #b892d66b
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -86,9 +86,8 @@ def words_of(captions: Iterable, dims: int = 500, seed: int = 0, most: int = MOS
                          "Use a recipe of the view latents, or give the captions.")
     svd = TruncatedSVD(min(dims, min(counted.shape) - 1), random_state=seed, n_iter=2).fit(counted)
     components = svd.components_.astype(np.float16)
-    idf, mean = tfidf.idf_.astype(np.float32), np.zeros(len(components), np.float32)
-    words = Words(list(tfidf.get_feature_names_out()), idf, components, mean)
-    return replace(words, mean=words.vectors(captions)[0].mean(0))
+    mean = components.astype(np.float32) @ np.asarray(counted.mean(0), np.float32)[0]
+    return Words(list(tfidf.get_feature_names_out()), tfidf.idf_.astype(np.float32), components, mean)
 
 # %% ../nbs/00c_words.ipynb #b2c183f0
 WEIGHT = .6 # length of the words beside latents of length 1

@@ -8,7 +8,7 @@ import torch
 from fuzzing import Bytes, Structure
 from hypothesis import strategies as st
 
-from latentkit.checkpoint import Checkpoint, sealed, why_unsealed
+from latentkit.checkpoint import Checkpoint, why_unsealed, write_sealed
 from latentkit.files import InputError
 from latentkit.models import make_model
 from latentkit.recipes import Recipe, get_recipe
@@ -110,7 +110,7 @@ def check_tampered(value: tuple, folder: Path) -> None:
     else:
         facts[key] = other
     try:
-        (folder/"tampered.pth").write_bytes(sealed(facts))
+        write_sealed(folder/"tampered.pth", facts)
     except (ValueError, RuntimeError, NotImplementedError, TypeError): # torch does not write such a thing
         return
     check_loads(folder/"tampered.pth")
@@ -155,7 +155,7 @@ def flips_are_refused(folder: Path, count: int = 50) -> int:
 def nan_weights_are_refused(folder: Path) -> None:
     facts = facts_of(checkpoint())
     facts["state"]["map.bias"][0] = float("nan")
-    (folder/"nan.pth").write_bytes(sealed(facts))
+    write_sealed(folder/"nan.pth", facts)
     with pytest.raises(InputError, match="state: found something else"):
         Checkpoint.load(folder/"nan.pth")
 
@@ -164,7 +164,7 @@ def absurd_sizes_take_no_memory(folder: Path) -> None:
     facts = facts_of(checkpoint("mlp1"))
     for options in {"hidden": 10**12}, {"hidden": -1}, {"hidden": 1 << 20}:
         facts["recipe"]["model_options"] = options
-        (folder/"large.pth").write_bytes(sealed(facts))
+        write_sealed(folder/"large.pth", facts)
         with pytest.raises(InputError):
             Checkpoint.load(folder/"large.pth")
 
