@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'try_out', 'fault_of', 'default_device', 'device_of', 'devices_of', 'multiplies_bfloat16', 'mixed_dtype',
-           'keep_freed_memory']
+           'keep_freed_memory', 'give_memory_back']
 
 # %% ../nbs/00f_device.ipynb #0d5fa1e1
-import ctypes, re
+import ctypes, gc, re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -107,3 +108,10 @@ def keep_freed_memory() -> None:
         return
     mallopt(-4, 0)       # M_MMAP_MAX: large blocks come from the heap as well
     mallopt(-1, 1 << 30) # M_TRIM_THRESHOLD: of which up to 1 GB is kept
+
+# %% ../nbs/00f_device.ipynb #20ad8082
+def give_memory_back() -> None:
+    "Return all free memory to the system, where glibc is there to do it."
+    gc.collect() # torch's optimisers leave cycles that hold a whole training
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -15,7 +15,7 @@ __all__ = ['SAMPLERS', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shu
            'check_loadable']
 
 # %% ../nbs/02_train.ipynb #e3121e93
-import copy, gc, math, sys, time, warnings
+import copy, math, sys, time, warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -30,7 +30,7 @@ from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_wit
 from .checkpoint import training_fingerprint
 from .data import Pairs, Split
 from .files import InputError, atomic, check_options, unknown_name, writable_folder
-from .device import device_of, mixed_dtype
+from .device import device_of, give_memory_back, mixed_dtype
 from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
 from .networks import TunedWords, words_from
@@ -246,7 +246,7 @@ class Batches:
         views: Views | None = None,     # that make up the text; None: latents alone
     ):
         check_sampler(recipe)
-        gc.collect() # torch's optimisers leave cycles that hold the training before this one, a gigabyte at full size
+        give_memory_back()
         self.recipe, self.device, self.views = recipe, device, views
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(on_device(pairs.text[rows], device), "text")
@@ -348,6 +348,7 @@ class TrainingState:
         device = batches.device
         self.model = new_translator(recipe, batches).to(device)
         self.model.start(*known(batches))
+        give_memory_back() # a closed form has held as much as the captions
         self.loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
         self.teacher = make_teacher(recipe, batches.image.shape[1], batches.taught, device)
         self.average = copy.deepcopy(self.model) if recipe.ema else None
