@@ -4,14 +4,15 @@
 
 # %% auto #0
 __all__ = ['PRECISIONS', 'try_out', 'fault_of', 'default_device', 'device_of', 'devices_of', 'multiplies_bfloat16', 'mixed_dtype',
-           'keep_freed_memory', 'give_memory_back']
+           'keep_freed_memory', 'give_memory_back', 'give_pages_back']
 
 # %% ../nbs/00f_device.ipynb #0d5fa1e1
-import ctypes, gc, re
+import ctypes, gc, mmap, re
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from .files import InputError, unknown_name
@@ -115,3 +116,11 @@ def give_memory_back() -> None:
     gc.collect() # torch's optimisers leave cycles that hold a whole training
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+def give_pages_back(
+    array: np.ndarray, # one that maps a file, or any other, which stays as it is
+) -> None:
+    "Let go of what a map has read; the file is read again where that is asked for."
+    held = getattr(array, "_mmap", None)
+    if hasattr(held, "madvise"): # not on Windows
+        held.madvise(mmap.MADV_DONTNEED)

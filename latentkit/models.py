@@ -357,9 +357,9 @@ def hub_levels(
     "How near the queries of other images come to each image: h(y), up to a constant."
     levels = []
     for start in range(0, len(unit), block):
-        similarity = unit[start:start+block] @ bank.T
+        similarity = (unit[start:start+block] @ bank.T).mul_(sharpness)
         similarity.diagonal(start).fill_(-math.inf) # its own caption
-        levels.append(torch.logsumexp(sharpness*similarity, 1)/sharpness)
+        levels.append(torch.logsumexp(similarity, 1)/sharpness)
     return torch.cat(levels)
 
 # %% ../nbs/01_models.ipynb #36a2fc46
@@ -372,7 +372,7 @@ def hub_offset(
     sharpness: float = 20., # k
     ridge: float = .3,      # in units of the mean eigenvalue of the images' covariance
     most: int = 10_000,     # images that are used, each with one caption
-    block: int = 2048,      # images at a time
+    block: int = 512,       # images at a time
 ) -> torch.Tensor: # (Dy,) float32
     "The vector w to subtract from queries of length 1, which lowers hubs (the linear part of Bogolin et al. 2022)."
     rows = evenly(first_captions(image_of), most)

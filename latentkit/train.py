@@ -30,7 +30,7 @@ from .checkpoint import Checkpoint, check_made_for, is_fact, is_number, made_wit
 from .checkpoint import training_fingerprint
 from .data import Pairs, Split
 from .files import InputError, atomic, check_options, unknown_name, writable_folder
-from .device import device_of, give_memory_back, mixed_dtype
+from .device import device_of, give_memory_back, give_pages_back, mixed_dtype
 from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
 from .networks import TunedWords, words_from
@@ -251,6 +251,8 @@ class Batches:
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(on_device(pairs.text[rows], device), "text")
         self.image = check_lengths(on_device(np.asarray(pairs.image), device), "image")
+        for latents in getattr(pairs.text, "pairs", pairs).text, pairs.image:
+            give_pages_back(latents) # they are on the device now
         self.image_of = torch.tensor(pairs.image_of[rows])
         self.extra = torch.arange(len(self.text) - len(extra), len(self.text))
         more = pairs.variants if recipe.variants else None
