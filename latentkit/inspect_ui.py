@@ -9,10 +9,10 @@ __all__ = ['VIEWS', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'IN_ADDRESS
            'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots', 'show_plane',
            'last_first', 'cards_of', 'page_of', 'show_controls', 'remember', 'return_to', 'read_address', 'inspect',
            'files_of_run', 'predictions_of_run', 'data_of_run', 'translators_of', 'seen_of_run', 'last_run', 'close',
-           'app_of', 'app_notebook', 'one_kernel', 'serve']
+           'app_of', 'app_notebook', 'one_kernel', 'first_page', 'serve']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
-import asyncio, json, os, tempfile
+import asyncio, json, os, tempfile, time, webbrowser
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
+from urllib.request import urlopen
 
 import ipywidgets as widgets
 import numpy as np
@@ -678,6 +679,15 @@ def one_kernel() -> type:
     VoilaShutdownKernelHandler.check_xsrf_cookie = lambda handler: None # the browser does not send it
     return OneKernel
 
+# %% ../nbs/04a_inspect.ipynb #9ccf6b53
+def first_page(address: str, out: str, browser: bool) -> None:
+    "Wait for a page, then tell where it is, and open it in a browser."
+    began = time.perf_counter()
+    urlopen(address).read()
+    print(f"Serving {out} at {address}, read in {time.perf_counter() - began:.0f} s (stop with Ctrl+C)", flush=True)
+    if browser:
+        webbrowser.open(address)
+
 # %% ../nbs/04a_inspect.ipynb #71ad5e01
 def serve(
     out: str = ".",           # the folder of the run; marks go to its marks.csv
@@ -702,8 +712,10 @@ def serve(
         path = Path(folder)/"latentkit.ipynb"
         path.write_text(json.dumps(app_notebook(str(out), data, against)))
         os.environ["JUPYTER_PATH"] = os.pathsep.join([folder, os.environ.get("JUPYTER_PATH", "")]).rstrip(os.pathsep)
-        print(f"Serving {out} at http://localhost:{port} (stop with Ctrl+C)", flush=True)
+        print(f"Reading {out} ...", flush=True)
         flags = [f"--port={port}", "--Voila.port_retries=0", "--template=latentkit", "--Voila.log_level=ERROR"]
+        ready = partial(first_page, f"http://localhost:{port}", out, browser)
+        App: Any = type("App", (Voila,), {"launch_browser": lambda app: Thread(target=ready, daemon=True).start()})
         config = Config(ONLY_WIDGETS)
         config.VoilaConfiguration.multi_kernel_manager_class = one_kernel()
-        Voila.launch_instance([str(path), *flags, *["--no-browser"]*(not browser)], config=config)
+        App.launch_instance([str(path), *flags], config=config)

@@ -14,6 +14,21 @@ from selenium import webdriver
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking",
          "window-size=1280,1000")
 
+# every text whose contrast with the nearest background is below WCAG AA: 4.5, or 3 where it is large
+FAINT = """
+const rgb = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number)
+const light = c => { const [r, g, b] = c.map(v => v/255).map(v => v <= .04045 ? v/12.92 : ((v + .055)/1.055)**2.4)
+                     return .2126*r + .7152*g + .0722*b }
+const paper = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor)
+                       if (c.length == 3 || c[3] > 0) return c } return [255, 255, 255] }
+return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
+    && !e.closest(':disabled') && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim())).flatMap(e => {
+  const s = getComputedStyle(e), size = parseFloat(s.fontSize), inside = e.closest('svg')
+  const [a, b] = [light(rgb(inside ? s.fill : s.color)), light(paper(e))].sort((x, y) => y - x)
+  const large = size >= 24 || size >= 18.66 && s.fontWeight >= 700
+  return (a + .05)/(b + .05) < (large ? 3 : 4.5) ? [e.tagName + ': ' + e.textContent] : [] })
+"""
+
 def started(
     **logs: str, # such as performance="ALL", beside what the console says
 ) -> webdriver.Chrome: # to be ended with `quit`

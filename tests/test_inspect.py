@@ -269,6 +269,17 @@ def test_nothing_is_wider_than_the_window(browser, width):
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read(browser, scheme):
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    for key, view in ("1", "caption"), ("2", "text"), ("3", "picture"), ("4", "map"), ("5", "grid"):
+        keys(browser, key)
+        wait(browser, lambda text, view=view: f"view={view}" in browser.current_url, view)
+        faint = browser.execute_script(chromium.FAINT)
+        assert not faint, (view, faint)
+
+
 def test_no_last_run_is_told(tmp_path):
     with pytest.raises(InputError, match="no last run here"):
         serve(str(tmp_path))

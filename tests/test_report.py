@@ -20,20 +20,6 @@ WIDTHS = 1280, 800, 390
 SUBMITTED = "ensemble_of_all_that_reads_words"
 LONG = "two dogs with a very-long-compound-word-that-does-not-break run over a beach at the sea in the evening, " * 2
 
-# every text whose contrast with the nearest background is below WCAG AA: 4.5, or 3 where it is large
-FAINT = """
-const rgb = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number)
-const light = c => { const [r, g, b] = c.map(v => v/255).map(v => v <= .04045 ? v/12.92 : ((v + .055)/1.055)**2.4)
-                     return .2126*r + .7152*g + .0722*b }
-const paper = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor)
-                       if (c.length == 3 || c[3] > 0) return c } return [255, 255, 255] }
-return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
-    && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim())).flatMap(e => {
-  const s = getComputedStyle(e), size = parseFloat(s.fontSize), inside = e.closest('svg')
-  const [a, b] = [light(rgb(inside ? s.fill : s.color)), light(paper(e))].sort((x, y) => y - x)
-  const large = size >= 24 || size >= 18.66 && s.fontWeight >= 700
-  return (a + .05)/(b + .05) < (large ? 3 : 4.5) ? [e.tagName + ': ' + e.textContent] : [] })
-"""
 VISIBLE = "return arguments[0].checkVisibility({contentVisibilityAuto: true})"
 
 
@@ -160,10 +146,10 @@ def test_a_dot_of_the_map_says_what_it_is(browser, width):
 def test_every_text_can_be_read(browser, scheme):
     show(browser, 1280, scheme=scheme)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    assert browser.execute_script(FAINT) == []
+    assert browser.execute_script(chromium.FAINT) == []
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = false)")
     browser.execute_script("document.querySelector('.box').style.color = '#888'") # the check sees faint text
-    assert browser.execute_script(FAINT)
+    assert browser.execute_script(chromium.FAINT)
     browser.execute_script("document.querySelector('.box').style.color = ''")
 
 
