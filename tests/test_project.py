@@ -53,7 +53,8 @@ def test_versions_agree(settings):
     "settings.ini, the package and the newest heading of the changelog."
     package = re.search(r'__version__ = "(.*)"', (ROOT/"latentkit"/"__init__.py").read_text("utf-8"))
     newest = re.search(r"^## (\d[\d.]*)", (ROOT/"CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
-    assert settings["version"] == package[1] == newest[1]
+    said = re.search(r"\*\*Version\*\* \[(.*?)\]", (ROOT/"README.md").read_text("utf-8"))
+    assert settings["version"] == package[1] == newest[1] == said[1]
 
 def test_development_brings_every_extra(settings):
     code = "import setuptools; setuptools.setup = lambda **given: print(given['extras_require']); import setup"
