@@ -246,7 +246,6 @@ class Batches:
         views: Views | None = None,     # that make up the text; None: latents alone
     ):
         check_sampler(recipe)
-        give_memory_back()
         self.recipe, self.device, self.views = recipe, device, views
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(on_device(pairs.text[rows], device), "text")
@@ -644,6 +643,7 @@ def finish(
     kept: dict, # state dict of the epoch that is kept
 ) -> dict: # state and views, in plain values: those of a `Checkpoint`
     "`finish_model` for a training; words that went on learning become part of the views."
+    give_memory_back()
     weights, views = finish_model(state.model, kept, *known(batches)), batches.views or Views({"latents": 1.}, None, {})
     if isinstance(state.model, TunedWords):
         views = replace(views, words=words_from(state.model, views.words, known(batches)[0]))
@@ -672,6 +672,7 @@ def fit(
             recipe, as_trained(recipe, pairs, views), split, device, progress, limit, report, kept, views)
         if recipe.refit and "interrupted" not in judged["metrics"]:
             final = refit(recipe, pairs, split, judged, device, progress, kept)
+    give_memory_back()
     return Checkpoint(recipe, pairs.dims, judged["state"], fingerprint, judged["metrics"], judged["history"],
                       judged["seconds"], views_of(judged["views"]), final, made_with=made_with(device))
 
@@ -751,6 +752,7 @@ def refit(
 ) -> dict | None: # state, views: those of a `Checkpoint`; None where Ctrl-C ended it
     "The same training, on all pairs."
     began, epochs = time.perf_counter(), judged["metrics"]["best_epoch"]
+    give_memory_back() # of the first training
     views = fit_views(recipe.views, pairs)
     rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
     batches = Batches(recipe, as_trained(recipe, pairs, views), rows, device, split.extra, views)
