@@ -20,13 +20,13 @@ def copy(tmp_path_factory) -> Path:
     "The project's own files in a new folder."
     return shutil.copytree(ROOT, tmp_path_factory.mktemp("copy")/"latentkit", ignore=not_ours)
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory):
     "A run of the final notebook on tiny data that nothing disturbs, see `final.Whole`."
     import final # it loads torch, which most tests do not need
     return final.whole_run(tmp_path_factory.mktemp("whole"))
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def data(whole) -> Path:
     "The tiny data."
     return whole.data

@@ -1,4 +1,5 @@
 "What the tests of the project as a whole share: its root, its tools, and a way to run them."
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,3 +16,9 @@ def output(*command: str | Path, cwd: Path = ROOT, **options) -> str:
     done = run(*command, cwd=cwd, **options)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return done.stdout
+
+def free_port() -> int:
+    "A port of this machine that nothing listens to."
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return free.getsockname()[1]

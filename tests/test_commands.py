@@ -141,6 +141,7 @@ def runs(tmp_path_factory):
     first, second = [latentkit(*line, env=os.environ | {"COLUMNS": width}) for width in ("50", "120")]
     return out, first, second
 
+@pytest.mark.xdist_group("run") # both in one process, which makes the runs once
 def test_run_tells_a_line_a_step(runs):
     _, first, second = runs
     for done in first, second:
@@ -149,6 +150,7 @@ def test_run_tells_a_line_a_step(runs):
         assert re.search(step, done.stdout, re.M), done.stdout
         assert "\r" not in done.stdout and "\x1b" not in done.stdout and not done.stderr
 
+@pytest.mark.xdist_group("run")
 def test_run_ends_with_a_table_and_what_to_submit(runs):
     out, first, second = runs
     for done, width in (first, 50), (second, 120):

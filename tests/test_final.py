@@ -5,14 +5,15 @@ from subprocess import CompletedProcess
 
 from project import BIN, ROOT, run
 
-FLAGS = "{{DATA_DIR: null, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: []}}"
-CHECKPOINTS = {"final_latent_mapper.pth", "final_latent_mapper.csv", "rmlpa_best_model.pth", "rmlpa_best_model.csv"}
+FLAGS = "{{DATA_DIR: {data}, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: [best]}}"
+CHECKPOINTS = {f"{name}.{end}" for end in ("pth", "csv") for name in (
+    "final_latent_mapper", "rmlpa_best_model", "best_model", "best_256_best_model", "best_random_best_model")}
 SUBMISSION = {"val_A-mlp.npz", "gallery_data.npz", "submission_A-rmlpa.csv", "submission_A-rmlpa.npz",
-              "submission_ensemble_simplex.csv"}
+              "submission_ensemble_simplex.csv", "submission_ensemble_best.csv"}
 
-def final(out: Path, retrain: str) -> CompletedProcess:
+def final(data: Path, out: Path, retrain: str) -> CompletedProcess:
     "The finished run of the notebook."
-    options = "-k", "python3", "--no-progress-bar", "-y", FLAGS.format(out=out, retrain=retrain)
+    options = "-k", "python3", "--no-progress-bar", "-y", FLAGS.format(data=data, out=out, retrain=retrain)
     return run(BIN/"papermill", "nbs/05_final.ipynb", out/"final.ipynb", *options)
 
 def submissions(out: Path) -> dict[str, bytes]:
@@ -32,20 +33,20 @@ def test_default_run_leaves_out_what_takes_hours():
     assert 'if MINUTES else ["A-mlp", "A-rmlpa", "best"]\n' in text
     assert "A-stitcher is left out by default: it takes up to half of the run" in text
 
-def test_loading_alone_says_that_nothing_is_trained(tmp_path):
-    done = final(tmp_path, "false")
+def test_loading_alone_says_that_nothing_is_trained(data, tmp_path):
+    done = final(data, tmp_path, "false")
     assert done.returncode and done.stderr.count("no such checkpoint") >= 2
     assert "A-rmlpa (" in done.stderr and "A-mlp (" in done.stderr # all that is missing, with its recipe
     assert not list((tmp_path/"checkpoints").iterdir())
 
-def test_first_run_trains_and_second_run_loads(tmp_path):
-    done = final(tmp_path, "auto")
+def test_first_run_trains_and_second_run_loads(data, tmp_path):
+    done = final(data, tmp_path, "auto")
     assert done.returncode == 0, done.stderr[-6000:]
     stamps, first = changed(tmp_path), submissions(tmp_path)
     assert set(stamps) == CHECKPOINTS
     assert SUBMISSION <= set(first)
 
-    done = final(tmp_path, "false")
+    done = final(data, tmp_path, "false")
     assert done.returncode == 0, done.stderr[-6000:]
     assert changed(tmp_path) == stamps
     assert submissions(tmp_path) == first

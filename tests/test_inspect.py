@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("voila")
 import chromium # skips where there is none
+from project import free_port
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -42,12 +43,6 @@ def run(tmp_path_factory):
     images, target = pairs.gallery(split.val)
     ranks = {name: full_ranks(latents, pairs.image[images], target) for name, latents in val.items()}
     return SimpleNamespace(out=out, data=source.train.parent, pairs=pairs, rows=split.val, ranks=ranks)
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        return free.getsockname()[1]
 
 
 PAGE = ".lk-page .lk"

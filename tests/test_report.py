@@ -23,6 +23,9 @@ LONG = "two dogs with a very-long-compound-word-that-does-not-break run over a b
 VISIBLE = "return arguments[0].checkVisibility({contentVisibilityAuto: true})"
 
 
+pytestmark = pytest.mark.xdist_group("report") # what its tests share is made once
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     "A report of thirteen models and blends on toy data, with pictures, long names and long captions."

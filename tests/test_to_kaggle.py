@@ -42,6 +42,8 @@ class KaggleApi:
         return SimpleNamespace(message=os.environ.get("SAYS", "Successfully submitted"))
 '''
 
+pytestmark = pytest.mark.xdist_group("kaggle") # what its tests share is made once
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     "A folder with the stand-in, data, and what a run leaves."
