@@ -39,7 +39,6 @@ from .inspection import caption_page, export, grid_page, having, legend_html, ma
 from .inspection import made_by_sample, picture_page, point_html, shades_of, text_page
 from .look import HIDDEN, parts
 from .maps import METHODS
-from .retrieval import full_ranks
 from .sample import sample_source
 from .style import part_html, render, thumbnail
 
@@ -132,7 +131,7 @@ def arranged(app) -> list: # of widgets
 # %% ../nbs/04a_inspect.ipynb #891fd881
 def state_of(seen: Inspection) -> dict: # attribute of `Inspector` -> value
     "What the app looks at in the beginning, besides what its controls hold."
-    hub = int(next(iter(seen.hubs.values())).argmax())
+    hub = int(seen.hubs[next(iter(seen.predictions))].argmax())
     return dict(
         at={"caption": 0, "picture": hub},                  # what is looked at
         orders={"caption": "worst", "picture": "hubs"},     # in which order
@@ -547,13 +546,10 @@ def files_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> list[Pat
     return paths
 
 # %% ../nbs/04a_inspect.ipynb #77d2f867
-def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> dict: # best validation MRR first
+def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> dict:
     "What a run predicted for validation, by name; raises `InputError` as `files_of_run` does."
     paths = files_of_run(out, pairs, split, origin)
-    found = {path.stem.removeprefix("val_"): read_latents(path, "groups")[0] for path in paths}
-    images, target = pairs.gallery(split.val)
-    mrr = {name: (1/full_ranks(latents, pairs.image[images], target)).mean() for name, latents in found.items()}
-    return dict(sorted(found.items(), key=lambda item: -mrr[item[0]]))
+    return {path.stem.removeprefix("val_"): read_latents(path, "groups")[0] for path in paths}
 
 # %% ../nbs/04a_inspect.ipynb #e274d08b
 def data_of_run(data: str | Path | None) -> tuple[Source, Pairs, Split]: # data: as for `last_run`
@@ -582,17 +578,18 @@ def seen_of_run(
 ) -> tuple[Inspection, str]: # and what it is, in a line
     "What there is to see of a run; raises `InputError` as `last_run` does."
     source, pairs, split = data_of_run(data)
-    predictions = predictions_of_run(out, pairs, split, source.origin)
-    best = next(iter(predictions))
-    other = predictions_of_run(Path(against), pairs, split, source.origin) if against else {}
-    doubt = suspicion(predictions[best], subset(pairs, np.isin(np.arange(len(pairs.text)), split.val)))
+    ours = predictions_of_run(out, pairs, split, source.origin)
+    theirs = predictions_of_run(Path(against), pairs, split, source.origin) if against else {}
+    both = ours | {f"{name} of {against}": latents for name, latents in theirs.items()}
+    seen = Inspection(pairs, both, split.val, None, source.images, translators_of(out, ours, pairs, split))
+    mrr = {name: (1/ranks).mean() for name, ranks in seen.ranks.items()}
+    order = sorted(both, key=lambda name: (name not in ours, -mrr[name])) # this run's first, the best of them on top
+    seen.predictions, best = {name: seen.predictions[name] for name in order}, order[0]
+    doubt = suspicion(ours[best], subset(pairs, np.isin(np.arange(len(pairs.text)), split.val)))
     doubt.index, doubt["reason"] = split.val, f"{best}: " + doubt["reason"]
-    models, suspects = translators_of(out, predictions, pairs, split), doubt.reindex(range(len(pairs.text)))
-    predictions |= {f"{name} of {against}": latents for name, latents in other.items()}
-    seen = Inspection(pairs, predictions, split.val, suspects, source.images, models)
-    mrr = (1/seen.ranks[best]).mean()
-    return seen, (f"{source.train.parent.name}, {out.absolute().name}: {len(predictions)} models, best {best}, "
-                  f"MRR {mrr:.3f}")
+    seen.suspect(doubt.reindex(range(len(pairs.text))))
+    return seen, (f"{source.train.parent.name}, {out.absolute().name}: {len(both)} models, best {best}, "
+                  f"MRR {mrr[best]:.3f}")
 
 # %% ../nbs/04a_inspect.ipynb #7ed4d960
 LOADED: dict[tuple, tuple[Inspection, str]] = {} # the last run that was looked at

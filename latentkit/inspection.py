@@ -143,12 +143,17 @@ class Inspection:
         found = {name: ranks_and_top(p, self.gallery, self.target) for name, p in self.predictions.items()}
         self.ranks, self.top = ({name: pair[k] for name, pair in found.items()} for k in (0, 1))
         self.hubs = {name: np.bincount(top.ravel(), minlength=len(self.images)) for name, top in self.top.items()}
-        known = None if suspects is None else read_suspects(suspects, pairs).loc[self.rows]
-        self.suspects = None if known is None else known.reset_index(drop=True)
+        self.suspects = None
+        if suspects is not None:
+            self.suspect(suspects)
         self.encoder = encoder or (encode_text if made_by_sample(pairs) else None)
         self.spoken = [caption.lower() for caption in self.captions] # what the search looks at
         own = [" ".join(self.spoken[c] for c in self.captions_of(g)) for g in range(len(self.names))]
         self.named = [f"{name.lower()} {captions}" for name, captions in zip(self.names, own)]
+
+    def suspect(self, suspects) -> None: # as for `read_suspects`
+        "Note which captions are suspect."
+        self.suspects = read_suspects(suspects, self.pairs).loc[self.rows].reset_index(drop=True)
 
     @cached_property
     def lengths(self) -> np.ndarray: # (Q,) int
@@ -230,9 +235,11 @@ CLUSTERS, HUB = 12, 5 # groups of pictures; times the mean, from which a picture
 def clusters_of(seen: "Inspection") -> tuple[np.ndarray, list]: # (G,) int, and the clusters' names
     "Groups of pictures that are alike."
     from sklearn.cluster import MiniBatchKMeans
+    from sklearn.decomposition import PCA
     from sklearn.feature_extraction.text import TfidfVectorizer
     count = min(CLUSTERS, len(seen.images))
-    number = MiniBatchKMeans(count, n_init=3, random_state=0).fit(seen.gallery.numpy()).labels_
+    low = PCA(min(32, *seen.gallery.shape), svd_solver="randomized", random_state=0).fit_transform(seen.gallery.numpy())
+    number = MiniBatchKMeans(count, n_init=3, random_state=0).fit(low).labels_
     spoken, mine = np.array(seen.spoken, dtype=object), number[seen.target]
     texts = [" ".join(spoken[mine == k]) for k in range(count)]
     tfidf = TfidfVectorizer(stop_words="english", token_pattern=r"[^\W\d_]{3,}", max_df=max(1, count//2))
