@@ -32,6 +32,7 @@ from .files import InputError, atomic, sha256
 from .recipes import Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
 from .style import GREY, axes_for
+from .team import dismiss, rank_and_size
 from .train import Batches, TrainingState, differing, find_usable, load_or_fit, progress_bar, train_epochs
 from .train import tunes_words, unfinished_file
 from .views import fit_views, with_views
@@ -350,8 +351,12 @@ def first_done(plan: Plan, busy: list[Worker]) -> list[Worker]:
     return [worker for worker in busy if worker.future in done]
 
 def models_of(plan: Plan, devices: list[torch.device]) -> Iterator[Trained]:
-    "The models of a plan, from one device or from several."
-    return in_turn(plan, devices[0]) if len(devices) == 1 else at_once(plan, devices)
+    "The models of a plan, from one device or from several; in a team, each is trained by all processes."
+    if rank_and_size()[1] == 1 and len(devices) > 1:
+        yield from at_once(plan, devices)
+    else:
+        yield from in_turn(plan, devices[0])
+        dismiss()
 
 # %% ../nbs/03a_anytime.ipynb #f74e7ba6
 MOST = 12 # models in a mean, and tables in memory

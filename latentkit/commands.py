@@ -12,7 +12,7 @@ __all__ = ['SWITCH', 'SPACES', 'METHODS', 'NAMES', 'DATA_FLAGS', 'RECIPE_FLAGS',
            'notebook_page', 'need', 'only_writer', 'end_orphans', 'training_stops_first', 'Draft', 'execute',
            'parameters_of', 'shown_result', 'run', 'read_data', 'compare', 'search', 'best_trial', 'seeds',
            'need_flags', 'encode', 'kaggle', 'what_is_written', 'inspect', 'Parser', 'make_parser', 'parse', 'told',
-           'main']
+           'helps_another', 'main']
 
 # %% ../nbs/05a_commands.ipynb #a8e63e37
 import argparse, csv, json, math, os, re, shutil, signal, socket, sys
@@ -799,6 +799,21 @@ def told(
     more = "DEBUG=1" if under_make() else "--debug"
     return 1, f"{kind}: {text.strip() or 'no message'}. With {more} the same command shows the traceback."
 
+# %% ../nbs/05a_commands.ipynb #b84aca23
+def helps_another(command: str) -> bool:
+    "In a process that a launcher has started beside the first: help that one until it ends, and give True."
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return False
+    if command != "run":
+        raise InputError("latentkit", "", f"{command} in several processes of one launcher", "run",
+                         f"Start {command} without accelerate or torchrun.")
+    from latentkit.team import CALLS, join, rank_and_size
+    if rank_and_size()[0] == 0:
+        return False
+    import latentkit.train  # noqa: F401, whose functions are called
+    CALLS.follow(join())
+    return True
+
 # %% ../nbs/05a_commands.ipynb #6d6b8acb
 WRITERS = "run", "compare", "seeds", "encode" # processes of search share a folder, and inspect reads
 
@@ -810,6 +825,8 @@ def main(
     command = next((called(word) for word in arguments if word in COMMANDS), "latentkit")
     try:
         options = parse(arguments or ["--help"])
+        if helps_another(options.command):
+            return 0
         alone = only_writer(options.out) if options.command in WRITERS else suppress()
         with redirect_stdout(Lines(sys.stdout)), alone:
             COMMANDS[options.command][0](options)

@@ -35,6 +35,7 @@ from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
 from .networks import TunedWords, words_from
 from .recipes import Recipe
+from .team import ALONE, CALLS, Team, join, stoppable
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
 from .views import Views, fit_views, named_views, plain_views, views_of, with_views
 
@@ -244,9 +245,10 @@ class Batches:
         device: torch.device,
         extra: np.ndarray | tuple = (), # (n,) int64, rows of extra captions, which come after those
         views: Views | None = None,     # that make up the text; None: latents alone
+        team: Team = ALONE,             # of processes that each have a part of every batch
     ):
         check_sampler(recipe)
-        self.recipe, self.device, self.views = recipe, device, views
+        self.recipe, self.device, self.views, self.team = recipe, device, views, team
         rows = np.r_[np.arange(len(pairs.text))[rows], extra] if len(extra) else rows
         self.text = check_lengths(on_device(pairs.text[rows], device), "text")
         self.image = check_lengths(on_device(np.asarray(pairs.image), device), "image")
@@ -269,11 +271,12 @@ class Batches:
         return dealt if rows is None else [rows[batch] for batch in dealt]
 
     def of(self, epoch: int) -> Iterator[tuple]: # text (B, Dx), image latents (B, Dy), image ids (B,), what is taught
-        "The batches of an epoch, from 1."
+        "The batches of an epoch, from 1; in a team, this process's part of each one's text."
         variant = drawn_variants(self, epoch)
-        for rows in self.order(epoch):
+        for number, rows in enumerate(self.order(epoch)):
+            self.team.seed(self.recipe.seed, epoch, number, self.team.rank)
             rows, image_ids = rows.to(self.device), self.image_of[rows].to(self.device)
-            text = leave_out(self.text.index_select(0, rows), self.left_out)
+            text = leave_out(self.text.index_select(0, self.team.part(rows)), self.left_out)
             yield text, image_latents(self, image_ids, variant), image_ids, lesson_of(self.taught, rows, image_ids)
 
 # %% ../nbs/02_train.ipynb #1ddb14b9
@@ -355,6 +358,7 @@ class TrainingState:
         self.average = copy.deepcopy(self.model) if recipe.ema else None
         self.dtype = mixed_dtype(recipe.precision, device)
         learning = [self.model, self.loss] + ([] if self.teacher is None else [self.teacher])
+        batches.team.align(*learning, self.average)
         groups = parameter_groups(*learning) if recipe.epochs else []
         self.optimiser = make_optimiser(recipe, groups) if groups else None
         self.scaler = make_scaler(self.dtype)
@@ -417,7 +421,7 @@ def train_epochs(
     bar: tqdm,            # moves with each step
 ) -> Iterator[dict]: # epoch, loss (the mean over its steps), lr (the last one)
     "Train epoch by epoch, up to the recipe's number; stop by not asking for the next one."
-    steps, device = steps_of(batches, recipe.epochs), batches.device
+    steps, device, team = steps_of(batches, recipe.epochs), batches.device, batches.team
     forward = state.model.unnormalised if state.loss.directions_only else state.model
     while state.epoch < recipe.epochs:
         begin_epoch(recipe, state, history)
@@ -428,11 +432,14 @@ def train_epochs(
                 group["lr"] = group["pace"]*lr
             with torch.autocast(device.type, state.dtype, enabled=state.dtype is not None):
                 prediction = forward(x)
-            loss = state.loss(prediction.float(), y, image_ids)
+            prediction = team.gathered(prediction.float(), len(y))
+            team.seed(recipe.seed, state.epoch, state.step)
+            loss = state.loss(prediction, y, image_ids)
             if lesson:
-                loss = loss + state.teacher(prediction.float(), y, image_ids, *lesson)
+                loss = loss + state.teacher(prediction, y, image_ids, *lesson)
             state.optimiser.zero_grad(set_to_none=True)
             state.scaler.scale(loss).backward()
+            team.sum_gradients(state.model, state.loss, state.teacher)
             if recipe.clip is not None:
                 clip_gradient(state, recipe.clip)
             state.scaler.step(state.optimiser)
@@ -660,18 +667,20 @@ def fit(
     limit: float | None = None,     # seconds: no epoch begins that would not end within them; the first one always does
     report: Callable | None = None, # called with each epoch's line; may raise to stop
     unfinished: str | Path | None = None, # a file for what is trained so far; a killed training goes on from it
+    team: Team = ALONE,             # of processes that all call this with the same values; rank 0 decides
 ) -> Checkpoint: # of the best epoch
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite. Ctrl-C ends it early."
     device, final = device_of(device), None
     recipe = recipe.but(views=named_views(recipe.views, pairs))
     fingerprint = training_fingerprint(pairs, split, recipe)
     kept = Unfinished(unfinished, recipe, fingerprint)
+    kept.parts = team.share(kept.parts)
     views = fit_views(recipe.views, pairs, np.r_[split.train, split.extra])
-    with keep_random_state(device):
+    with keep_random_state(device), stoppable(team):
         judged = kept.parts.get("judged") or fit_judged(
-            recipe, as_trained(recipe, pairs, views), split, device, progress, limit, report, kept, views)
+            recipe, as_trained(recipe, pairs, views), split, device, progress, limit, report, kept, views, team)
         if recipe.refit and "interrupted" not in judged["metrics"]:
-            final = refit(recipe, pairs, split, judged, device, progress, kept)
+            final = refit(recipe, pairs, split, judged, device, progress, kept, team)
     give_memory_back()
     return Checkpoint(recipe, pairs.dims, judged["state"], fingerprint, judged["metrics"], judged["history"],
                       judged["seconds"], views_of(judged["views"]), final, made_with=made_with(device))
@@ -682,11 +691,11 @@ def fit_judged(
     pairs: Pairs, # as the model sees them
     split: Split,
     device: torch.device, progress: bool, limit: float | None, report: Callable | None, # as for `fit`
-    kept: Unfinished, views: Views,
+    kept: Unfinished, views: Views, team: Team,
 ) -> dict: # state, views, metrics, history, seconds: those of a `Checkpoint`
     "Train on one part of the pairs, and keep the epoch that is best on another."
     began, history = time.perf_counter(), History(recipe)
-    batches = Batches(recipe, pairs, split.train, device, split.extra, views)
+    batches = Batches(recipe, pairs, split.train, device, split.extra, views, team)
     state, validation = TrainingState(recipe, batches), Validation(pairs, split.val, recipe.monitor, device)
     best: dict
     if saved := kept.parts.pop("training", None):
@@ -694,15 +703,15 @@ def fit_judged(
         best, seconds, history.lines = saved["best"], saved["seconds"], saved["history"]
         history.best, began = best["epoch"], began - seconds[-1]
     else:
-        history.add(judge(recipe, state, validation, pairs, split.val) | {"epoch": 0, "loss": None, "lr": None})
+        history.add(judge(recipe, state, validation, pairs, split.val, team) | {"epoch": 0, "loss": None, "lr": None})
         best = {"epoch": 0, "state": snapshot(state.judged)}
         seconds = [time.perf_counter() - began]
     cut = {}
     with progress_bar(recipe.name, steps_of(batches, recipe.epochs), progress, state.step) as bar:
         epochs = train_epochs(recipe, state, batches, history.lines, bar)
         try:
-            while not (history.done or out_of_time(seconds, limit)) and (line := next(epochs, None)):
-                line |= judge(recipe, state, validation, pairs, split.val)
+            while not team.share(history.done or out_of_time(seconds, limit)) and (line := next(epochs, None)):
+                line |= judge(recipe, state, validation, pairs, split.val, team)
                 seconds.append(time.perf_counter() - began)
                 if history.add(line):
                     best = {"epoch": history.best, "state": snapshot(state.judged)}
@@ -724,10 +733,21 @@ def keep_random_state(device: torch.device):
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 # %% ../nbs/02_train.ipynb #20559d09
-def judge(recipe: Recipe, state: TrainingState, validation: Validation, pairs: Pairs, rows: np.ndarray) -> dict:
-    "What the validation captions (rows) say of an epoch: mrr, and val_loss where the recipe chooses by it."
-    found = {"mrr": validation(state.judged)}
-    return found | {"val_loss": validation_loss(recipe, state, pairs, rows)} if recipe.choose == "loss" else found
+def judge(
+    recipe: Recipe,
+    state: TrainingState,
+    validation: Validation,
+    pairs: Pairs,
+    rows: np.ndarray,   # (Q,) of the validation captions
+    team: Team = ALONE, # whose rank 0 judges
+) -> dict:
+    "What the validation captions say of an epoch: mrr, and val_loss where the recipe chooses by it."
+    found = {}
+    if team.rank == 0:
+        found["mrr"] = validation(state.judged)
+        if recipe.choose == "loss":
+            found["val_loss"] = validation_loss(recipe, state, pairs, rows)
+    return team.share(found)
 
 # %% ../nbs/02_train.ipynb #46fd8a47
 def out_of_time(seconds: list, limit: float | None) -> bool:
@@ -749,13 +769,14 @@ def refit(
     device: torch.device,
     progress: bool,
     kept: Unfinished,
+    team: Team = ALONE,
 ) -> dict | None: # state, views: those of a `Checkpoint`; None where Ctrl-C ended it
     "The same training, on all pairs."
     began, epochs = time.perf_counter(), judged["metrics"]["best_epoch"]
     give_memory_back() # of the first training
     views = fit_views(recipe.views, pairs)
     rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
-    batches = Batches(recipe, as_trained(recipe, pairs, views), rows, device, split.extra, views)
+    batches = Batches(recipe, as_trained(recipe, pairs, views), rows, device, split.extra, views, team)
     state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]
     if saved := kept.parts.pop("refit", None):
         load_state(state, saved)
@@ -819,7 +840,9 @@ def fit_and_save(
     "`fit`, taken up where a kill ended it, and saved. Where saving fails, it warns and gives what was trained."
     path = Path(path)
     writable_folder(path.parent) # before the work, not after it
-    checkpoint = fit(recipe, pairs, split, device, progress, limit, report, unfinished=unfinished_file(path))
+    team = join()
+    CALLS.lead(team, fit, recipe, pairs, split, None, False, limit)
+    checkpoint = fit(recipe, pairs, split, device, progress, limit, report, unfinished_file(path), team)
     if try_to_save(checkpoint, path) and "interrupted" not in checkpoint.metrics:
         unfinished_file(path).unlink(missing_ok=True)
     return checkpoint

@@ -1,0 +1,90 @@
+"What the processes of a team do in tests/test_team.py: python team.py losses|recipes|resume FOLDER."
+import inspect
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from latentkit.data import split_by_image
+from latentkit.losses import LOSSES, make_loss
+from latentkit.models import MODELS
+from latentkit.recipes import get_recipe
+from latentkit.sample import toy
+from latentkit.team import join
+from latentkit.train import Unfinished, fit
+
+RECIPES = ("A-mlp", "A-rmlpa", "A-stitcher", "B-residual", "C-affine", "D-wide", "E-bigjump", "best",
+           "best_words", "ridge")
+OPTIONS = {"sum": {"weights": {"cosine": 1., "mse": .5}}}
+
+
+def pairs_and_split():
+    "Toy pairs whose captions have words."
+    pairs = toy(images=240, each=4, dx=12, dy=16, causes=8)
+    said = np.array([" ".join(["seen", *np.array([f"dim{k}" for k in range(16)])[latents < .02]])
+                     for latents in pairs.image])
+    pairs = replace(pairs, captions=said[pairs.image_of])
+    return pairs, split_by_image(pairs.image_of, val=.2, test=.1)
+
+
+def losses() -> dict:
+    "Loss and gradients of two batches of every loss, for a linear model: what comes of a queue is in the second."
+    team, found = join(), {}
+    torch.manual_seed(1)
+    batches = [(torch.randn(count, 6), torch.randn(count, 8), torch.arange(count)//2) for count in (13, 9)]
+    for name in LOSSES:
+        torch.manual_seed(0)
+        model, loss = torch.nn.Linear(6, 8), make_loss(name, **OPTIONS.get(name, {}))
+        loss.begin_epoch(3, 5)
+        for x, y, image_ids in batches: # neither can be divided by two
+            value = loss(team.gathered(model(team.part(x)), len(x)), y, image_ids)
+            for p in [*model.parameters(), *loss.parameters()]:
+                p.grad = None
+            value.backward()
+            team.sum_gradients(model, loss)
+        learned = [p for p in [*model.parameters(), *loss.parameters()] if p.requires_grad and p.grad is not None]
+        found[name] = [value.item(), *(value for p in learned for value in p.grad.flatten().tolist())]
+    return found
+
+
+def without_dropout(name: str):
+    "A short, small recipe whose result does not hang on what a process has drawn."
+    recipe = get_recipe(name)
+    accepted = inspect.signature(MODELS[recipe.model].__init__).parameters
+    small = {"dropout": 0., "input_dropout": 0., "hidden": 64}
+    options = recipe.model_options | {key: value for key, value in small.items() if key in accepted}
+    views = {name: said | ({"terms": 0.} if "terms" in said else {}) for name, said in recipe.views.items()}
+    return recipe.but(epochs=min(6, recipe.epochs), batch_size=96, views=views, model_options=options)
+
+
+def recipes() -> dict:
+    "Validation MRR of ten recipes."
+    pairs, split = pairs_and_split()
+    return {name: fit(without_dropout(name), pairs, split, "cpu", progress=False, team=join()).metrics["val_mrr"]
+            for name in RECIPES}
+
+
+def resume(folder: Path) -> dict:
+    "What a training with dropout ends with that is killed in its third epoch, or goes on from there."
+    pairs, split = pairs_and_split()
+    recipe, team = get_recipe("best").but(epochs=4, batch_size=96), join()
+    Unfinished.every = 0.
+    kill = "kill" in sys.argv
+    def look(line):
+        if kill and line["epoch"] == 3:
+            os._exit(9)
+    made = fit(recipe, pairs, split, "cpu", progress=False, report=look, team=team,
+               unfinished=folder/"training.unfinished" if team.rank == 0 else None)
+    return {"epochs": [line["mrr"] for line in made.history]}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    what, folder = sys.argv[1], Path(sys.argv[2])
+    found = resume(folder) if what == "resume" else {"losses": losses, "recipes": recipes}[what]()
+    if join().rank == 0:
+        (folder/f"{what}-{join().size}.json").write_text(json.dumps(found))

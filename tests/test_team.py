@@ -1,0 +1,54 @@
+"One recipe on two processes: what one process gives, they give together."
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from project import free_port
+
+WORK = Path(__file__).with_name("team.py")
+
+
+def together(folder: Path, size: int, *what: str) -> list[int]:
+    "Do something in so many processes; their exit codes."
+    there = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
+    words = [sys.executable, str(WORK), what[0], str(folder), *what[1:]]
+    started = [subprocess.Popen(words, env={**there, "RANK": str(rank)}) for rank in range(size)]
+    try:
+        first = started[0].wait(300)
+        return [first, *(process.wait(60) for process in started[1:])] # the others hear that the first has ended
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def one_and_two(folder: Path, what: str) -> tuple[dict, dict]:
+    "What one process finds, and what two find together."
+    for size in 1, 2:
+        assert together(folder, size, what) == [0]*size
+    return tuple(json.loads((folder/f"{what}-{size}.json").read_text()) for size in (1, 2))
+
+
+def test_every_loss_and_its_gradient_are_those_of_the_whole_batch(tmp_path):
+    one, two = one_and_two(tmp_path, "losses")
+    assert one.keys() == two.keys() and len(one) >= 9
+    for name in one:
+        assert np.abs(one[name]).max() > 1e-3 and np.allclose(one[name], two[name], atol=1e-5), name
+
+
+def test_ten_recipes_end_as_in_one_process(tmp_path):
+    one, two = one_and_two(tmp_path, "recipes")
+    assert len(one) == 10 and all(abs(one[name] - two[name]) < .003 for name in one), (one, two)
+
+
+@pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
+def test_a_killed_training_goes_on_in_another_number_of_processes(tmp_path, before, after):
+    assert together(tmp_path, before, "resume", "kill")[0] == 9
+    assert (tmp_path/"training.unfinished").is_file()
+    assert together(tmp_path, after, "resume") == [0]*after
+    epochs = json.loads((tmp_path/f"resume-{after}.json").read_text())["epochs"]
+    assert len(epochs) == 5 and epochs[-1] > epochs[0]
