@@ -35,7 +35,7 @@ from .losses import Teacher, make_loss
 from .models import Translator, check_lengths, make_model
 from .networks import TunedWords, words_from
 from .recipes import Recipe
-from .team import ALONE, CALLS, Team, join, stoppable
+from .team import ALONE, CALLS, Team, join, stoppable, sum_gradients
 from .retrieval import PROTOCOLS, candidate_table, full_ranks, ranks_in, similarity_table
 from .views import Views, fit_views, named_views, plain_views, views_of, with_views
 
@@ -439,7 +439,7 @@ def train_epochs(
                 loss = loss + state.teacher(prediction, y, image_ids, *lesson)
             state.optimiser.zero_grad(set_to_none=True)
             state.scaler.scale(loss).backward()
-            team.sum_gradients(state.model, state.loss, state.teacher)
+            sum_gradients(team, state.model, state.loss, state.teacher)
             if recipe.clip is not None:
                 clip_gradient(state, recipe.clip)
             state.scaler.step(state.optimiser)

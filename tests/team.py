@@ -14,7 +14,7 @@ from latentkit.losses import LOSSES, make_loss
 from latentkit.models import MODELS
 from latentkit.recipes import get_recipe
 from latentkit.sample import toy
-from latentkit.team import join
+from latentkit.team import join, sum_gradients
 from latentkit.train import Unfinished, fit
 
 RECIPES = ("A-mlp", "A-rmlpa", "A-stitcher", "B-residual", "C-affine", "D-wide", "E-bigjump", "best",
@@ -45,7 +45,7 @@ def losses() -> dict:
             for p in [*model.parameters(), *loss.parameters()]:
                 p.grad = None
             value.backward()
-            team.sum_gradients(model, loss)
+            sum_gradients(team, model, loss)
         learned = [p for p in [*model.parameters(), *loss.parameters()] if p.requires_grad and p.grad is not None]
         found[name] = [value.item(), *(value for p in learned for value in p.grad.flatten().tolist())]
     return found
