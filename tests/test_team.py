@@ -7,7 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from project import free_port
+from final import tiny_data
+from project import BIN, free_port
+
+from latentkit.checkpoint import Checkpoint
+from latentkit.recipes import get_recipe
 
 WORK = Path(__file__).with_name("team.py")
 
@@ -52,3 +56,25 @@ def test_a_killed_training_goes_on_in_another_number_of_processes(tmp_path, befo
     assert together(tmp_path, after, "resume") == [0]*after
     epochs = json.loads((tmp_path/f"resume-{after}.json").read_text())["epochs"]
     assert len(epochs) == 5 and epochs[-1] > epochs[0]
+
+
+def test_two_machines_run_the_notebook_together(tmp_path):
+    "Two launchers that meet over TCP, as on two machines: the first one's process writes, the second one helps."
+    pytest.importorskip("accelerate")
+    data, port = tiny_data(tmp_path/"data"), str(free_port())
+    def launch(machine: int, *words: str) -> subprocess.Popen:
+        team = ["--num_machines=2", "--num_processes=2", f"--machine_rank={machine}", "--main_process_ip=127.0.0.1",
+                f"--main_process_port={port}", "--dynamo_backend=no", "--mixed_precision=no", "--cpu"]
+        return subprocess.Popen([BIN/"accelerate", "launch", *team, "-m", "latentkit", *words], text=True, cwd=tmp_path,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    words = "run", "--data", str(data), "--recipes", "A-rmlpa", "best", "--epochs", "2", "--out"
+    started = [launch(machine, *words, str(tmp_path/f"out{machine}")) for machine in (0, 1)]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    assert [process.returncode for process in started] == [0, 0], said
+    assert "Submit" in said[0] and not (tmp_path/"out1").exists()
+    for name in "A-rmlpa", "best":
+        assert Checkpoint.load(tmp_path/"out0"/"checkpoints"/get_recipe(name).checkpoint).history[-1]["epoch"] == 2
