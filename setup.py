@@ -8,7 +8,7 @@ config = ConfigParser(delimiters=["="])
 config.read(here / "settings.ini", encoding="utf-8")
 settings = config["DEFAULT"]
 extras = {key.removesuffix("_requirements"): settings[key].split() for key in settings if key.endswith("_requirements")}
-extras["dev"] += [need for extra in ("run", "inspect", "search", "clip", "encode", "kaggle") for need in extras[extra]]
+extras["dev"] += [need for extra in set(extras) - {"dev"} for need in extras[extra]]
 
 setup(
     name=settings["lib_name"],

@@ -111,6 +111,8 @@ def join() -> Team:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
                                 timeout=timedelta(days=1)) # rank 0 may be busy with other things than training
         TEAM = Team(rank, size)
+        if rank == 0:
+            print(f"{size} processes train each recipe together", flush=True)
     return TEAM
 
 # %% ../nbs/01f_team.ipynb #03466185

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 WIDTH, COMPLEXITY, WORDS = 120, 10, 25
 TARGETS = {
-    "package: lines of code": 11_200, # 6,500 at 0.3; then hostile input, encoders, more data, minutes, Kaggle, a map
+    "package: lines of code": 11_900, # 6,500 at 0.3; then hostile input, encoders, minutes, Kaggle, maps, machines
     "exported cells: median lines": 12,
     "exported cells: over 40 lines": 0,
     "lines over 120 columns": 0,

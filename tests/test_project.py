@@ -59,7 +59,7 @@ def test_versions_agree(settings):
 def test_development_brings_every_extra(settings):
     code = "import setuptools; setuptools.setup = lambda **given: print(given['extras_require']); import setup"
     extras = ast.literal_eval(output(sys.executable, "-c", code).splitlines()[-1])
-    assert set(extras) == {"run", "inspect", "search", "clip", "encode", "kaggle", "dev"}
+    assert set(extras) == {"run", "inspect", "search", "clip", "encode", "kaggle", "scale", "dev"}
     assert all(set(extras[name]) <= set(extras["dev"]) for name in extras)
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
