@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 from .files import InputError, unknown_name
@@ -111,8 +112,12 @@ def keep_freed_memory() -> None:
     mallopt(-1, 1 << 30) # M_TRIM_THRESHOLD: of which up to 1 GB is kept
 
 # %% ../nbs/00f_device.ipynb #20ad8082
-def give_memory_back() -> None:
+def give_memory_back(
+    least: float = 1e9, # bytes that the process holds; with fewer it is not worth the time
+) -> None:
     "Return all free memory to the system, where glibc is there to do it."
+    if psutil.Process().memory_info().rss < least:
+        return
     gc.collect() # torch's optimisers leave cycles that hold a whole training
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
