@@ -32,7 +32,7 @@ from .files import InputError, atomic, sha256
 from .recipes import Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
 from .style import GREY, axes_for
-from .team import dismiss, rank_and_size
+from .team import dismiss, join, rank_and_size
 from .train import Batches, TrainingState, differing, find_usable, load_or_fit, progress_bar, train_epochs
 from .train import tunes_words, unfinished_file
 from .views import fit_views, with_views
@@ -355,6 +355,7 @@ def models_of(plan: Plan, devices: list[torch.device]) -> Iterator[Trained]:
     if rank_and_size()[1] == 1 and len(devices) > 1:
         yield from at_once(plan, devices)
     else:
+        join() # tells of the team, if there is one
         yield from in_turn(plan, devices[0])
         dismiss()
 

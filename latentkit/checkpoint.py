@@ -127,7 +127,10 @@ def write_sealed(
 ) -> None:
     "What `torch.save` writes, closed by its SHA-256: the same bytes for the same facts."
     with open(path, "wb") as file: # given its path, torch would write the file's name inside
-        torch.save(fresh(facts), file)
+        try:
+            torch.save(fresh(facts), file)
+        except RuntimeError as error: # torch's, after the file's own
+            raise error.__context__ if isinstance(error.__context__, OSError) else error
     with open(path, "rb+") as file:
         file.seek(-2, os.SEEK_END)
         file.write((len(SEAL) + 64).to_bytes(2, "little") + SEAL) # the length of the zip's comment, and its begin

@@ -64,7 +64,7 @@ def test_two_machines_run_the_notebook_together(tmp_path):
     data, port = tiny_data(tmp_path/"data"), str(free_port())
     def launch(machine: int, *words: str) -> subprocess.Popen:
         team = ["--num_machines=2", "--num_processes=2", f"--machine_rank={machine}", "--main_process_ip=127.0.0.1",
-                f"--main_process_port={port}", "--dynamo_backend=no", "--mixed_precision=no", "--cpu"]
+                f"--main_process_port={port}", "--dynamo_backend=no", "--mixed_precision=no", "--multi_gpu"]
         return subprocess.Popen([BIN/"accelerate", "launch", *team, "-m", "latentkit", *words], text=True, cwd=tmp_path,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     words = "run", "--data", str(data), "--recipes", "A-rmlpa", "best", "--epochs", "2", "--out"
