@@ -29,8 +29,8 @@ compare: $(READY) ## train all recipes for MINUTES each and compare them: make c
 inspect: $(READY) ## see what captions retrieve, in the browser, on what the last run has left: make inspect [DATA=folder] [OUT=folder] [AGAINST=folder] [PORT=8866]
 	@$(LATENTKIT) inspect $(ALL) $(call flag,AGAINST,against) $(call flag,PORT,port)
 
-search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [SPACE=D|optimiser] [DATA=folder] [OUT=folder] [EPOCHS=n]
-	@$(LATENTKIT) search $(ALL) $(call flag,RECIPE,recipe) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,METHOD,method) $(call flag,EPOCHS,epochs)
+search: $(READY) ## search for a recipe's best settings: make search [RECIPE=D-wide] [TRIALS=50] [METHOD=random|tpe] [SPACE=D|optimiser] [DATA=folder] [OUT=folder] [EPOCHS=n] [STORAGE=postgresql://user@host/name]
+	@$(LATENTKIT) search $(ALL) $(call flag,RECIPE,recipe) $(call flag,SPACE,space) $(call flag,TRIALS,trials) $(call flag,METHOD,method) $(call flag,EPOCHS,epochs) $(call flag,STORAGE,storage)
 
 seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [RECIPE=D-wide] [SEEDS="0 1 2"] [TEAM_D=1] [DATA=folder] [OUT=folder] [EPOCHS=n]
 	@$(LATENTKIT) seeds $(ALL) $(call flag,RECIPE,recipe) $(call names,SEEDS,seeds) $(if $(TEAM_D),--team-d) $(call flag,EPOCHS,epochs)

@@ -261,7 +261,7 @@ TRAINING_FLAGS = {
     "minutes": Flag("run: in all, and it trains what brings most in that time; default: as long as the recipes take; "
                     "compare: for each recipe; default: 5", partial(number, kind=float, low=.001)),
     "trials": Flag("in all; default: 50; a larger number later goes on", number, "N", "50"),
-    "storage": Flag("a database that Optuna knows, for several machines; default: a journal in the output folder",
+    "storage": Flag("postgresql://user@host/name: a database for several machines; default: a file in the folder",
                     lambda flag, text: text, "URL"),
     "device": Flag("cpu, cuda or cuda:1; default: CUDA where it works, in run all of them", device_name, "NAME"),
 }
@@ -752,6 +752,7 @@ class Parser(argparse.ArgumentParser):
     "A parser that raises `InputError`."
     def error(self, message: str) -> None:
         "What argparse calls when it cannot read the arguments."
+        message = re.sub(r"://.*", "://...", message, flags=re.DOTALL) # a URL may have a password
         command = self.prog.split()[-1]
         known = [f"--{flag}" for flag in [*COMMANDS[command][1], "debug"]] if command in COMMANDS else list(COMMANDS)
         value = re.search(r"'([^']*)'|(?<=arguments: )(\S+)", message)

@@ -56,6 +56,7 @@ WRONG = [ # command line, the user's value, what to do
     ("inspect --port {port}", "{port}", "Choose another, such as"),
     ("inspect --port eight", "'eight'", "a whole number from 1 to 65535"),
     ("run --epoch 3", "--epoch 3", 'Did you mean "--epochs"?'),
+    ("search --storge postgresql://me:secret@host/name", "--storge postgresql://...,", 'Did you mean "--storage"?'),
     ("encode", "nothing", "see --help"),
     ("encode --captions {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
     ("encode --captions {tmp}/a_file --image-pooling max", "'max'", "one of mean, cls, pooler"),
@@ -95,6 +96,8 @@ def test_make_passes_its_variables_on():
     line = run(*made, "-n", "kaggle", "OWNER=me", "COMPETITION=a-b", "SUBMIT=a b.csv", "DATA=c").stdout
     for part in '--owner "me"', '--competition "a-b"', '--submit "a b.csv"', '--data "c"':
         assert part in line
+    line = run(*made, "-n", "search", "STORAGE=postgresql://me@host/name", "TRIALS=9").stdout
+    assert '--storage "postgresql://me@host/name"' in line and '--trials "9"' in line
     done = run(*made, "run", "DATA=nowhere", f"BIN={Path(sys.executable).parent}")
     assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
 

@@ -1,8 +1,10 @@
 "Processes share a search; a kill, wherever it hits, costs the trial under way and nothing else."
-import importlib, json, multiprocessing, os, signal, sys, time
+import gc, importlib, json, multiprocessing, os, signal, socket, sys, time, traceback
 from dataclasses import replace
+from urllib.parse import quote
 
 import pandas as pd
+import postgres
 import pytest
 
 optuna = pytest.importorskip("optuna")
@@ -15,6 +17,7 @@ import latentkit.search
 import latentkit.train
 from latentkit.checkpoint import Checkpoint
 from latentkit.data import split_by_image
+from latentkit.files import InputError
 from latentkit.recipes import get_recipe
 from latentkit.sample import toy
 from latentkit.search import SPACES, search
@@ -36,6 +39,7 @@ def quick_heart(monkeypatch):
     monkeypatch.setattr(latentkit.search, "STALE", 8)
 
 def child(folder, options, prepare=None):
+    gc.freeze() # what the tests have imported: each training collects garbage several times
     torch.set_num_threads(1)
     sys.stdout = open(os.devnull, "w")
     if prepare:
@@ -171,6 +175,65 @@ def test_machines_share_a_database(tmp_path):
     assert contents(tmp_path/"one"/"out") == contents(tmp_path/"two"/"out")
     check_result(tmp_path/"one"/"out", 6)
     assert (tmp_path/"log.txt").read_text().count("end") == 6
+
+@pytest.fixture(scope="module")
+def server():
+    "The URL of a PostgreSQL, with its password."
+    with postgres.cluster() as address:
+        yield f"postgresql://me:{quote(postgres.PASSWORD, safe='')}@{address}"
+
+def wait_for_victim(folder):
+    "Note trials, and end none before the victim hangs in its own."
+    note_fits(folder)
+    noted = latentkit.train.fit
+    def fit(*arguments, **options):
+        while not (folder.parent/"hangs").exists():
+            time.sleep(.01)
+        return noted(*arguments, **options)
+    latentkit.train.fit = fit
+
+def test_machines_share_postgresql_and_one_is_killed(server, tmp_path):
+    "Three begin at once in an empty database, each in a folder of its own; the killed one's trial is run again."
+    options, (lost, one, two) = dict(trials=9, epochs=2, storage=server), [tmp_path/name for name in ("lost", "a", "b")]
+    others = [start(folder, options, wait_for_victim) for folder in (one, two)]
+    victim = start(lost, options, lambda folder: note_fits(folder, hang_at=2))
+    wait_for(lambda: (tmp_path/"hangs").exists(), victim, lost)
+    victim.kill()
+    for process in victim, *others:
+        process.join()
+    assert victim.exitcode == -signal.SIGKILL and [process.exitcode for process in others] == [0, 0]
+    assert contents(one) == contents(two)
+    check_result(one, 9)
+    check_log(tmp_path/"log.txt", victim.pid, 9)
+    storage = latentkit.search.open_storage(tmp_path, server)
+    study = optuna.load_study(study_name=None, storage=storage) # raises where there is more than one
+    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    assert sorted(trial.user_attrs["trial"] for trial in done) == list(range(9))
+    assert json.loads((one/CONFIG).read_text())["mrr"] == max(trial.value for trial in done)
+    storage.engine.dispose()
+    for path in filter(os.path.isfile, tmp_path.rglob("*")):
+        assert not any(word.encode() in path.read_bytes() for word in (postgres.PASSWORD, quote(postgres.PASSWORD)))
+
+@pytest.fixture
+def silent():
+    "A server that takes connections and never answers."
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        yield taken.getsockname()[1]
+
+@pytest.mark.parametrize("change, said", [(("/postgres", "/nowhere"), "database .nowhere. does not exist"),
+                                          (("//me:", "//me:not"), "password authentication failed"),
+                                          (("{port}", "{silent}"), "timeout"), (("{port}", "1"), "refused")])
+def test_a_server_that_cannot_be_used_is_told_without_the_password(change, said, server, silent, tmp_path, monkeypatch):
+    monkeypatch.setattr(latentkit.search, "ANSWER", 1)
+    port = server.rpartition(":")[2].split("/")[0]
+    old, new = (word.format(port=port, silent=silent) for word in change)
+    with pytest.raises(InputError, match=f"(?i){said}") as caught:
+        latentkit.search.open_storage(tmp_path, server.replace(old, new))
+    text = "".join(traceback.format_exception(caught.value))
+    assert "me:***@127.0.0.1" in text and "search again" in text
+    assert postgres.PASSWORD not in text and quote(postgres.PASSWORD, safe="") not in text
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
