@@ -56,7 +56,7 @@ WRONG = [ # command line, the user's value, what to do
     ("inspect --port {port}", "{port}", "Choose another, such as"),
     ("inspect --port eight", "'eight'", "a whole number from 1 to 65535"),
     ("run --epoch 3", "--epoch 3", 'Did you mean "--epochs"?'),
-    ("search --storge postgresql://me:secret@host/name", "--storge postgresql://...,", 'Did you mean "--storage"?'),
+    ("search --storge postgresql://me:secret@host/name", "--storge postgresql://...;", 'Did you mean "--storage"?'),
     ("encode", "nothing", "see --help"),
     ("encode --captions {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
     ("encode --captions {tmp}/a_file --image-pooling max", "'max'", "one of mean, cls, pooler"),
