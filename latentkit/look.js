@@ -73,7 +73,7 @@ const KEYS = {
 const SHEET = [
   ["j, ↓ / k, ↑", "next, previous"], ["page down, page up", "ten further, ten back"], ["home, end", "first, last"],
   ["w, d", "mark as wrong, doubtful, and go on"], ["u", "undo the last mark"], ["/", "search"],
-  ["b, [ / f, ]", "back, forward"], ["1 … 5", "the tabs"], ["space", "enlarge a picture; again or esc: close"],
+  ["b, [ / f, ]", "back, forward"], ["1 … 5", "the tabs"], ["space", "enlarge a picture, then the next ones; again or esc: close"],
   ["tab, enter", "to the next picture or caption; open it"], ["a, x", "in the grid: choose all, none"], ["?", "this sheet"],
 ];
 const TYPED = "input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable], [role=slider]";
@@ -85,7 +85,7 @@ function page({ model, el }) {
   el.append(content, large, sheet);
   const root = () => el.closest(".lk-inspector") ?? el;
   const known = new Map(); // picture -> its large version
-  let under = null, waits = 0, last = null, wanted = null;
+  let under = null, waits = 0, last = null, wanted = null, stays = false;
 
   const write = () => {
     const again = document.activeElement?.closest?.(".lk-page") === content && document.activeElement.dataset.go;
@@ -95,7 +95,10 @@ function page({ model, el }) {
       one.setAttribute("role", one.dataset.pick ? "checkbox" : "link");
       if (again && one.dataset.go === again) one.focus();
     }
+    const first = stays && (pictured(document.activeElement) ?? content.querySelector("[data-large]"));
     close();
+    under = null;
+    if (first) { stays = true; enlarge(first); }
     picked();
   };
   const picked = () => {
@@ -122,9 +125,9 @@ function page({ model, el }) {
   };
   content.onclick = open;
 
-  // pictures: the large version after a moment's hover, or by space
+  // pictures: the large version after a moment's hover, or by space; the latter stays from caption to caption
   const pictured = (element) => element?.closest?.("[data-large]");
-  const close = () => { clearTimeout(waits); large.hidden = true; wanted = null; };
+  const close = () => { clearTimeout(waits); large.hidden = true; wanted = null; stays = false; };
   const enlarge = (element) => {
     wanted = element.dataset.large;
     if (!known.has(wanted)) return model.send({ large: wanted });
@@ -158,7 +161,8 @@ function page({ model, el }) {
     if (at.matches(TYPED)) return;
     if (event.key === "Enter" && content.contains(at)) return open(event);
     if (event.key === " " && (at.matches("button, input") || !content.querySelector("[data-large]"))) return;
-    if (event.key === " ") large.hidden ? enlarge(pictured(at) ?? under ?? content.querySelector("[data-large]")) : close();
+    if (event.key === " " && (stays || !large.hidden)) close();
+    else if (event.key === " ") { stays = true; enlarge(pictured(at) ?? under ?? content.querySelector("[data-large]")); }
     else if (event.key === "/") ours.querySelector("input[placeholder^=search]")?.focus();
     else if (event.key === "?") sheet.hidden = !sheet.hidden;
     else if (event.key in KEYS && !(at.matches(".lk-plane") && event.key.startsWith("Arrow"))) model.send({ key: KEYS[event.key] });

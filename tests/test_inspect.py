@@ -195,9 +195,12 @@ def test_a_person_walks_with_the_mouse_and_the_keys(browser, run):
     wait(browser, lambda text: shown(browser, ".lk-line:last-child[aria-selected=true]"), "the last one")
     assert len(shown(browser, ".lk-line")) < 60 # only what is in view
     keys(browser, Keys.HOME, " ")
-    WebDriverWait(browser, 10).until(lambda d: shown(d, ".lk-large img") and shown(d, ".lk-large")[0].is_displayed())
+    large = shown(browser, ".lk-large")[0]
+    wait(browser, lambda text: large.is_displayed() and listed(browser) == first, "enlarged, whatever came first")
+    keys(browser, "j")
+    wait(browser, lambda text: large.is_displayed() and listed(browser) != first, "the next caption's, enlarged")
     keys(browser, Keys.ESCAPE, "?")
-    assert not shown(browser, ".lk-large")[0].is_displayed() and shown(browser, ".lk-sheet")[0].is_displayed()
+    assert not large.is_displayed() and shown(browser, ".lk-sheet")[0].is_displayed()
     keys(browser, Keys.ESCAPE, "/")
     assert browser.switch_to.active_element.get_attribute("placeholder").startswith("search")
 
