@@ -16,7 +16,7 @@ CORE  := tests/test_structure.py tests/test_data.py tests/test_final.py tests/te
 TABLE := --recipes A-mlp A-rmlpa A-stitcher best --blends best best_words
 ALL  := $(call flag,DATA,data) --out "$(OUT)" $(if $(DEBUG),--debug)
 
-.PHONY: run compare inspect search seeds encode kaggle results test lowest fuzz lint hooks lab wheel readme clean help
+.PHONY: run compare inspect search seeds encode shard kaggle results test lowest fuzz lint hooks lab wheel readme clean help
 help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
 
@@ -37,6 +37,9 @@ seeds: $(READY) ## train a recipe for many seeds and average them: make seeds [R
 
 encode: $(READY) ## make the competition's files of pictures and captions: make encode IMAGES=folder CAPTIONS=captions.txt OUT=folder [TEST=captions.txt] [TEXT=encoder] [IMAGE=encoder] [VARIANTS=3] [VIEW=name] [MISSING=stop|skip]
 	@$(LATENTKIT) encode --out "$(OUT)" $(if $(DEBUG),--debug) $(foreach name,IMAGES CAPTIONS TEST TEXT IMAGE VARIANTS VIEW MISSING PROMPT RESOLUTION BATCH DEVICE,$(call flag,$(name),$(shell echo $(name) | tr A-Z a-z))) $(call flag,TEXT_POOLING,text-pooling) $(call flag,IMAGE_POOLING,image-pooling) $(call flag,TEXT_LAYER,text-layer) $(call flag,IMAGE_LAYER,image-layer)
+
+shard: $(READY) ## make shards of pairs, to be read as they are needed: make shard DATA=folder|npz OUT=folder [ROWS=100000] [DTYPE=float16|float32] | DATA=shards CHECK=1
+	@$(LATENTKIT) shard $(ALL) $(call flag,ROWS,rows) $(call flag,DTYPE,dtype) $(if $(CHECK),--check)
 
 kaggle: $(READY) ## write OUT/to-kaggle for Kaggle's client; or get the data, or check and send a submission: make kaggle COMPETITION=name OWNER=you [SLUG=latentkit] | DOWNLOAD=folder | SUBMIT=file [DATA=folder]
 	@$(LATENTKIT) kaggle $(ALL) $(foreach name,COMPETITION OWNER SLUG DOWNLOAD SUBMIT,$(call flag,$(name),$(shell echo $(name) | tr A-Z a-z)))

@@ -59,7 +59,7 @@ def seconds_a_caption(
     "How long a recipe trains on one caption, measured on a few batches after as many to warm up."
     options = recipe.model_options | ({"closed_form": None} if recipe.model == "canonical_mlp" else {})
     light = recipe.but(model_options=options, epochs=2, patience=None, extra={}, teacher={})
-    views = fit_views(recipe.views, pairs, np.r_[split.train, split.extra])
+    views = fit_views(recipe.views, pairs, split.learned)
     count = min(batches*recipe.batch_size, len(split.train))
     chosen = np.zeros(len(pairs.text), bool)
     chosen[split.train[np.linspace(0, len(split.train) - 1, count).astype(int)]] = True

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADERS', 'ARRAYS', 'OPTIONAL', 'TEST_ARRAYS', 'FACTS',
-           'ENCODERS', 'READERS', 'LEVELS', 'MOST_FOLDERS', 'SAMPLE', 'Pairs', 'checksum', 'Queries', 'subset',
-           'SourceFile', 'read_list', 'member_fault', 'check_directory', 'SourceChanged', 'open_npz', 'damaged',
-           'read_exactly', 'read_header', 'plain_dtype', 'load_npy', 'save_npy', 'open_member', 'check_kind',
+           'ENCODERS', 'READERS', 'MOST_HELD', 'LEVELS', 'MOST_FOLDERS', 'SAMPLE', 'Pairs', 'checksum', 'Queries',
+           'subset', 'SourceFile', 'read_list', 'member_fault', 'check_directory', 'SourceChanged', 'open_npz',
+           'damaged', 'read_exactly', 'read_header', 'plain_dtype', 'load_npy', 'save_npy', 'open_member', 'check_kind',
            'read_array', 'check_text', 'block_ones', 'find_ones', 'read_label', 'write_header', 'check_finite',
            'check_rows', 'float_blocks', 'copy_latents', 'repeated_rows', 'odd_rows', 'caption_header',
            'caption_fields', 'read_captions', 'base_name', 'rows_by', 'match_names', 'image_of_from_captions',
@@ -14,9 +14,10 @@ __all__ = ['LIMITS', 'BLOCK', 'DAMAGE', 'HEADER', 'MEMBER_LOCK', 'KINDS', 'HEADE
            'check_numbers', 'read_ids', 'unpack_small', 'beginning', 'write_facts', 'unpack', 'image_of_from_key',
            'find_image_of', 'name_of', 'read_facts', 'mark_reader', 'drop_mark', 'in_use', 'discard', 'drop_stale',
            'make_copy', 'open_copy', 'find_copy', 'read_pairs', 'member_info', 'write_npz', 'write_pairs',
-           'read_floats', 'read_queries', 'write_queries', 'Split', 'cut_by_image', 'split_by_image', 'Source',
-           'folders_below', 'files_below', 'steps_between', 'pictures_elsewhere', 'text_dims', 'check_one_data_set',
-           'look_in', 'nothing_found', 'with_pictures', 'find_data']
+           'read_floats', 'read_queries', 'write_queries', 'on_disk', 'stretches', 'Split', 'cut_by_image',
+           'split_by_image', 'split_many', 'Source', 'folders_below', 'files_below', 'steps_between',
+           'pictures_elsewhere', 'text_dims', 'check_one_data_set', 'holds_shards', 'at_place', 'look_in',
+           'nothing_found', 'with_pictures', 'find_data']
 
 # %% ../nbs/00_data.ipynb #21f8ab5b
 import csv, hashlib, io, json, math, os, re, shutil, struct, sys, tempfile, warnings, weakref, zipfile, zlib
@@ -34,7 +35,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from .files import FULL, FullDiskError, InputError, abandoned, atomic, atomic_folder
-from .files import drop_leftovers, made_for, temporary_name, writable_folder
+from .files import drop_leftovers, made_for, room_for, temporary_name, writable_folder
 
 # %% ../nbs/00_data.ipynb #bfddd823
 @dataclass(frozen=True, eq=False)
@@ -1047,6 +1048,23 @@ def write_queries(
     arrays = {"captions/ids": queries.ids, "captions/text": queries.captions, "captions/embeddings": queries.text}
     write_npz(path, arrays)
 
+# %% ../nbs/00_data.ipynb #5a9419ba
+def on_disk(
+    parts: Iterable[np.ndarray], # of whole numbers
+) -> np.ndarray: # int64; may be written, which changes no file
+    "The parts behind each other in a temporary file, mapped: it takes no memory for long, and goes with the array."
+    folder = cache_folder()
+    with tempfile.TemporaryFile(dir=folder) as file, room_for(folder):
+        for part in parts:
+            file.write(np.ascontiguousarray(part, np.int64))
+        file.flush()
+        return np.memmap(file, np.int64, "c") if file.tell() else np.empty(0, np.int64)
+
+# %% ../nbs/00_data.ipynb #d7089439
+def stretches(count: int, step: int = 1 << 20) -> Iterator[np.ndarray]:
+    "The numbers from 0, some at a time."
+    return (np.arange(start, min(start + step, count)) for start in range(0, count, step))
+
 # %% ../nbs/00_data.ipynb #95e73ff3
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -1055,6 +1073,11 @@ class Split:
     val: np.ndarray   # (n,) int64, for early stopping, blends and other choices
     test: np.ndarray  # (n,) int64, only for the final report
     extra: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64)) # (n,) int64, only to learn from
+
+    @property
+    def learned(self) -> np.ndarray: # (n,) int64
+        "The rows to learn from."
+        return np.r_[self.train, self.extra] if len(self.extra) else self.train
 
     def __repr__(self):
         more = f", {len(self.extra):,} extra" if len(self.extra) else ""
@@ -1076,6 +1099,9 @@ def split_by_image(
     seed: int = 42,       # of scikit-learn's GroupShuffleSplit
 ) -> Split:
     "Split captions by image, 90/5/5 by default; raises `InputError` if a part would be empty."
+    images = int(image_of.max(initial=-1)) + 1
+    if max(val, test)*images > MOST_HELD:
+        return split_many(image_of, min(MOST_HELD, round(val*images)), min(MOST_HELD, round(test*images)), seed)
     try:
         train, rest = cut_by_image(np.arange(len(image_of)), image_of, val+test, seed)
         return Split(train, *cut_by_image(rest, image_of, test/(val+test), seed))
@@ -1084,12 +1110,29 @@ def split_by_image(
         raise InputError("split_by_image", "image_of", found, "at least one image in each of train, val and test",
                          "Give more images, or larger parts.") from None
 
+# %% ../nbs/00_data.ipynb #e9946e64
+MOST_HELD = 10_000 # images of validation, and of the unseen part
+
+def split_many(
+    image_of: np.ndarray, # (N,) int, image of each caption
+    val: int,             # images
+    test: int,            # images
+    seed: int,
+) -> Split:
+    "Split captions by image, some at a time: all of them at once would be as large as the latents of a small set."
+    images = int(image_of.max()) + 1
+    drawn, side = np.random.default_rng(seed).choice(images, val + test, replace=False), np.zeros(images, np.int8)
+    side[drawn[:val]], side[drawn[val:]] = 1, 2
+    def rows_of(part: int) -> Iterator[np.ndarray]:
+        return (rows[side[image_of[rows]] == part] for rows in stretches(len(image_of)))
+    return Split(on_disk(rows_of(0)), *(np.concatenate(list(rows_of(part))) for part in (1, 2)))
+
 # %% ../nbs/00_data.ipynb #21978e5f
 @dataclass(frozen=True)
 class Source:
     "Where the data are."
     origin: str           # how it was found, such as "DATA_DIR" or "the built-in sample"
-    train: Path           # train.npz
+    train: Path           # train.npz, or a folder of shards
     test: Path            # test.clean.npz
     captions: Path | None # captions.txt of the training set
     images: Path | None   # the folder of training images
@@ -1165,9 +1208,29 @@ def check_one_data_set(folder: Path, trains: list[Path], tests: list[Path]) -> N
         raise InputError(folder, "captions/embeddings", f"{ours} dims in {trains[0]} and {theirs} in {tests[0]}",
                          "two files of one data set", remedy)
 
+# %% ../nbs/00_data.ipynb #c7893fe2
+def holds_shards(
+    names: Iterable[str], # of what is in a folder
+) -> bool:
+    "Are there shards of pairs, as latentkit or clip-retrieval writes them?"
+    names = set(names)
+    return {"text_emb", "img_emb"} <= names or any(re.fullmatch(r"text_\d+\.npy", name) for name in names)
+
+# %% ../nbs/00_data.ipynb #af3226e0
+def at_place(path: Path, origin: str) -> Source | None: # None: neither an npz file nor the nearest folder of shards
+    "The source of pairs that are no train.npz."
+    sharded = (place for place, names in folders_below(path) if holds_shards(names))
+    found = path if path.is_file() else next(sharded, None)
+    if found is None:
+        return None
+    beside = found if found.is_dir() else found.parent
+    captions, images = beside/"captions.txt", beside/"Images"
+    return Source(origin, found, beside/"test.clean.npz", captions if captions.is_file() else None,
+                  images if images.is_dir() else None)
+
 # %% ../nbs/00_data.ipynb #2f19bc8c
 def look_in(
-    folder: str | Path,  # any folder; train.npz may be up to eight levels below
+    folder: str | Path,  # any folder; train.npz may be up to eight levels below; or a file of pairs
     origin: str = "",    # for the record
     shared: bool = False, # may it hold several data sets, as Kaggle's input does?
 ) -> Source | None: # None if there is no train.npz
@@ -1175,7 +1238,7 @@ def look_in(
     folder = Path(folder)
     trains, tests = files_below(folder, "train.npz", "test.clean.npz")
     if not trains:
-        return None
+        return at_place(folder, origin)
     train = trains[0]
     if not tests:
         raise InputError(folder, "test.clean.npz", f"{train} without it", "test.clean.npz in the same folder or below",
@@ -1201,7 +1264,7 @@ def nothing_found(kaggle: Path) -> InputError:
 # %% ../nbs/00_data.ipynb #83e8894c
 def with_pictures(source: Source | None, kaggle: Path) -> Source | None:
     "The same, with pictures from Kaggle's input where there are none beside train.npz."
-    if source is None or source.images or not kaggle.is_dir():
+    if source is None or source.images or source.train.is_dir() or not kaggle.is_dir():
         return source
     return replace(source, images=pictures_elsewhere(kaggle, source.train))
 

@@ -31,7 +31,7 @@ from .files import InputError, atomic
 from .views import with_views
 from .words import Words
 from .retrieval import PROTOCOLS, bootstrap_interval, candidate_table, ranks_in, similarity_table, unit
-from .train import Validation, finish_model, measure
+from .train import Validation, finish_model, measure, to_learn
 
 # %% ../nbs/03_ensemble.ipynb #14410664
 def to_float32(
@@ -332,8 +332,7 @@ def soup(
     views = replace(first.views, words=first.views.words and mean_words([one.views.words for one in checkpoints]))
     result = Checkpoint(recipe, first.dims, state, first.fingerprint, {}, [], views=views)
     model, seen = result.translator(), with_views(pairs, views)
-    text, image = torch.tensor(seen.text[split.train]), torch.tensor(np.asarray(seen.image))
-    result.state = finish_model(model, state, text, image, torch.tensor(seen.image_of[split.train]))
+    result.state = finish_model(model, state, *to_learn(seen, split.train, torch.device("cpu")))
     result.metrics = {"best_epoch": 0, **measure(model, seen, split)}
     result.history = [{"epoch": 0, "loss": None, "lr": None, "mrr": Validation(seen, split.val, recipe.monitor)(model)}]
     return result

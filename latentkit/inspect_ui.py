@@ -29,7 +29,7 @@ from markupsafe import Markup
 from traitlets import TraitError
 
 from .checkpoint import Checkpoint, check_made_for
-from .data import Pairs, Source, Split, check_headers, find_data, open_npz, read_array, read_pairs
+from .data import Pairs, Source, Split, check_headers, find_data, open_npz, read_array
 from .data import split_by_image, subset
 from .ensemble import blends_of, read_latents
 from .files import InputError, writable_folder
@@ -40,6 +40,7 @@ from .inspection import made_by_sample, picture_page, point_html, shades_of, tex
 from .look import HIDDEN, parts
 from .maps import METHODS
 from .sample import sample_source
+from .shards import open_pairs
 from .style import part_html, render, thumbnail
 
 # %% ../nbs/04a_inspect.ipynb #a8211bb8
@@ -555,7 +556,7 @@ def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> di
 def data_of_run(data: str | Path | None) -> tuple[Source, Pairs, Split]: # data: as for `last_run`
     "What a run has read."
     source = find_data(data) or sample_source()
-    pairs = read_pairs(source.train, source.captions)
+    pairs = open_pairs(source)
     return source, pairs, split_by_image(pairs.image_of)
 
 # %% ../nbs/04a_inspect.ipynb #f43b908b

@@ -39,8 +39,9 @@ def untranslated(
     if dx > dy:
         return fit(get_recipe("pca_cosine"), pairs, split, "cpu", progress=False).predict(pairs, rows, "cpu")
     some = split.train[::max(1, len(split.train)//5000)] # enough for the components
-    image_of, image = torch.tensor(pairs.image_of[some]), torch.tensor(np.asarray(pairs.image))
-    of_images = moments(torch.zeros(len(image_of), 1), image, image_of).yy # the texts need not be read
+    images, place = np.unique(pairs.image_of[some], return_inverse=True)
+    image = torch.tensor(pairs.image[images])
+    of_images = moments(torch.zeros(len(some), 1), image, torch.tensor(place)).yy # the texts need not be read
     return F.linear(torch.tensor(pairs.text[rows]), components(of_images, dx).float()).numpy()
 
 # %% ../nbs/04c_maps.ipynb #845df8d4

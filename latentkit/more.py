@@ -19,6 +19,7 @@ from .data import Pairs, Queries, Split, check_headers, open_npz, read_array, re
 from .encode import difference
 from .files import InputError
 from .retrieval import similarity_blocks, unit
+from .shards import Shards
 from .views import read_view
 
 # %% ../nbs/00i_more.ipynb #2c9d9be0
@@ -171,6 +172,8 @@ def read_extra(
     views: dict[str, str | Path] | None = None, # the run's views: name -> folder
 ) -> tuple[Pairs, Split]:
     "The pairs with all extra ones behind them, see `join_extra`; raises `InputError`."
+    if places and isinstance(pairs.image, Shards):
+        raise InputError("EXTRA", "", "extra pairs of shards", "shards that hold all pairs", "Put them in one folder.")
     for path in map(extra_file, places):
         listing, variants = path.with_name("captions.txt"), path.with_name("variants.npz")
         extra = read_pairs(path, listing if listing.is_file() else None)

@@ -21,8 +21,9 @@ from torch.nn import functional as F
 
 from .data import checksum
 from .files import unknown_name
-from .models import (
-    MODELS, Affine, Rows, SeenRows, Translator, blocks, check_moments, hub_offset, make_model, moments, procrustes)
+from latentkit.models import (
+    MODELS, Affine, Rows, SeenRows, Translator, blocks, check_moments, hub_offset, make_model, moments, procrustes,
+    stored)
 from .words import Words
 
 # %% ../nbs/01c_networks.ipynb #b2ff2327
@@ -38,8 +39,11 @@ PLAIN_CANONICAL = {"normalise": False, "power": 1., "offset": False} # makes `ca
 # %% ../nbs/01c_networks.ipynb #f7b36065
 SOLVED: dict[tuple, Affine] = {} # the last two: of the training captions, and of all
 
-def solved(closed: Affine, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> Affine:
+def solved(closed: Affine, text: Rows, image: Rows, image_of: torch.Tensor) -> Affine:
     "A closed form that has started on (N, Dx), (M, Dy), (N,); recipes that begin with the same one share it."
+    if stored(text): # a checksum would take as long
+        closed.start(text, image, image_of)
+        return closed
     parts = [(len(part), *(checksum(some.cpu().numpy()) for some in blocks(part))) for part in (text, image, image_of)]
     key = type(closed), text.device, torch.get_num_threads(), *parts
     if key not in SOLVED:
@@ -55,7 +59,7 @@ def start_affine(
     layer: nn.Linear,       # its weight is set in place
     name: str,              # of an affine closed form: "ridge", "whitened_procrustes", "canonical"
     text: Rows,             # (N, Dx), as the layer sees it
-    image: torch.Tensor,    # (M, Dy)
+    image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
     bias: nn.Parameter | None = None, # takes the offset; None: the layer's own does
 ) -> None:
@@ -77,7 +81,7 @@ class Linear(Translator, name="linear"):
         super().__init__(dx, dy)
         self.closed_form, self.map = closed_form, nn.Linear(dx, dy)
 
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         if self.closed_form:
             start_affine(self.map, self.closed_form, text, image, image_of)
 
@@ -174,7 +178,7 @@ class LatentMapper(Translator, name="mlp"):
         self.map, self.dropout = nn.Linear(dx, dy), Dropout(dropout)
 
     @torch.no_grad()
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         m = check_moments(moments(SeenRows(text, F.normalize), image, image_of, F.normalize), "mlp")
         self.mean.copy_(m.mean_x)
         if self.closed_form:
@@ -196,7 +200,7 @@ class WithShortcut(Translator):
     shortcut: nn.Linear | nn.Identity
     closed_form: str | None
 
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         if self.closed_form:
             start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
 
@@ -335,7 +339,7 @@ class AffineResMLP(Translator, name="affine_resmlp"):
         self.closed_form, self.affine = closed_form, nn.Linear(dx, dy)
         self.blocks = nn.ModuleList([added_block(dy, hidden, dropout) for _ in range(blocks)])
 
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         start_affine(self.affine, self.closed_form, text, image, image_of)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -359,7 +363,7 @@ class GeomAdapter(Translator, name="geom_adapter"):
         self.affine = nn.Linear(dx, dy).requires_grad_(False)
         self.adapter = nn.Sequential(nn.Linear(dy, hidden), nn.GELU(), Dropout(dropout), zero(nn.Linear(hidden, dy)))
 
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         start_affine(self.affine, "whitened_procrustes", text, image, image_of)
 
     def begin_epoch(self, epoch: int, mrr: list) -> None:
@@ -400,7 +404,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.register_buffer("hubs", torch.zeros(dy)) # subtracted from each query of a trained model
 
     @torch.no_grad()
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         self.mean.copy_(mean_of(SeenRows(text, F.normalize)))
         if self.closed_form:
             centred = SeenRows(text, lambda x: F.normalize(x) - self.mean)
@@ -415,7 +419,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         query = direction(self.unnormalised(x))
         return query if self.training else query - self.hubs
 
-    def finish(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def finish(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         self.hubs.zero_()
         if self.offset:
             self.hubs.copy_(hub_offset(self.eval(), text, image, image_of))
@@ -426,7 +430,7 @@ def start_unit(
     layer: nn.Linear,       # is set in place
     name: str,              # of an affine closed form
     text: Rows,             # (N, Dx), as the layer sees it
-    image: torch.Tensor,    # (M, Dy)
+    image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
 ) -> None:
     "As `start_affine`, scaled to a mean length of 1 over the first 10 000 captions."
@@ -468,7 +472,7 @@ class TunedWords(Translator):
         return self.inner.unnormalised(self.dense(x))
 
     @torch.no_grad()
-    def start(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         self.inner.start(SeenRows(text, self.eval().dense), image, image_of)
 
     def begin_epoch(self, epoch: int, mrr: list) -> None:
@@ -478,7 +482,7 @@ class TunedWords(Translator):
         return {"bag.weight": self.slow} | {f"inner.{name}": part for name, part in self.inner.pace().items()}
 
     @torch.no_grad()
-    def finish(self, text: Rows, image: torch.Tensor, image_of: torch.Tensor) -> None:
+    def finish(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         self.bag.weight.copy_(self.bag.weight.half()) # as `Words` keeps them
         self.inner.finish(SeenRows(text, self.eval().dense), image, image_of)
 

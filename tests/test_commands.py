@@ -61,6 +61,8 @@ WRONG = [ # command line, the user's value, what to do
     ("encode --captions {tmp}/a_fil", "{tmp}/a_fil", 'Did you mean "a_file"?'),
     ("encode --captions {tmp}/a_file --image-pooling max", "'max'", "one of mean, cls, pooler"),
     ("encode --view other --captions {tmp}/a_file --out {tmp}/view", "a_file, line 1", "Add the header line."),
+    ("shard --rows many", "'many'", "a whole number of at least 1"),
+    ("shard --dtype float64", "'float64'", "one of float16, float32"),
     ("kaggle --owner me", "--competition: found nothing", "see --help"),
     ("kaggle --competition a-b", "--owner: found nothing", "see --help"),
     ("kaggle --competition https://www.kaggle.com/c/a-b", "'https://www.kaggle.com/c/a-b'", "Take the last part"),
@@ -98,6 +100,9 @@ def test_make_passes_its_variables_on():
         assert part in line
     line = run(*made, "-n", "search", "STORAGE=postgresql://me@host/name", "TRIALS=9").stdout
     assert '--storage "postgresql://me@host/name"' in line and '--trials "9"' in line
+    line = run(*made, "-n", "shard", "DATA=a b", "OUT=c", "ROWS=7", "CHECK=1").stdout
+    for part in '--data "a b"', '--out "c"', '--rows "7"', "--check":
+        assert part in line
     done = run(*made, "run", "DATA=nowhere", f"BIN={Path(sys.executable).parent}")
     assert done.stderr.startswith("make run: DATA: found 'nowhere'") and "Traceback" not in done.stderr
 

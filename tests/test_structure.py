@@ -10,7 +10,7 @@ from project import ROOT, output
 FLOORS = [
     {"files"},
     {"data", "style"},
-    {"device", "retrieval", "losses", "words", "sample", "look", "team"},
+    {"device", "retrieval", "losses", "words", "sample", "look", "team", "shards"},
     {"models", "recipes", "views", "encode"},
     {"networks", "analysis", "more"},
     {"checkpoint"},
