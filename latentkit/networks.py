@@ -21,9 +21,8 @@ from torch.nn import functional as F
 
 from .data import checksum
 from .files import unknown_name
-from latentkit.models import (
-    MODELS, Affine, Rows, SeenRows, Translator, blocks, check_moments, hub_offset, make_model, moments, procrustes,
-    stored)
+from .models import MODELS, Affine, Rows, SeenRows, Translator, blocks, check_moments, hub_offset
+from .models import make_model, moments, procrustes, stored
 from .words import Words
 
 # %% ../nbs/01c_networks.ipynb #b2ff2327
