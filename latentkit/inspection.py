@@ -31,7 +31,7 @@ from .filter import read_mark_table, read_marks
 from .maps import plane_without_gap
 from .retrieval import ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text
-from .style import PALETTE, SIDE, picture_html, render, table_html, thumbnail
+from .style import PALETTE, SIDE, markup_table, picture_html, render, table_html, thumbnail
 
 # %% ../nbs/04e_inspection.ipynb #ae1ebb2c
 def predicted(
@@ -470,10 +470,10 @@ def caption_page(seen: Inspection, caption: int, names: list, k: int, mark: str 
                    image=seen.names[own], mark=mark, reason=reason)
     picture = framed_picture(seen, own, "own picture", own=True)
     head = render(TOP_OF_PAGE, picture=picture, title=seen.captions[caption], below=below)
-    columns = {"caption": [caption_link(seen, c) for c in others]}
-    columns |= {f"rank, {name}": [f"{seen.ranks[name][c]:,g}" for c in others] for name in names}
+    rows = [{"caption": caption_link(seen, c)} | {f"rank, {name}": f"{seen.ranks[name][c]:,g}" for name in names}
+            for c in others]
     title = Markup("<h4>Other captions of this picture</h4>") if others else Markup()
-    return head + retrieved(seen, similarities, k, own) + title + table_html(pd.DataFrame(columns))
+    return head + retrieved(seen, similarities, k, own) + title + table_html(markup_table(rows))
 
 # %% ../nbs/04e_inspection.ipynb #ce2b1787
 def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: int) -> Markup:
@@ -506,7 +506,7 @@ data-large="{{ own }}">""", **picture)
         stolen = Markup('<span class="worse">stolen</span>') if lost else ""
         rows.append({"its place": int(place), "caption": caption_link(seen, c), "own picture": small,
                      "rank of the own picture": f"{seen.ranks[name][c]:,g}", "": stolen})
-    return pd.DataFrame(rows), len(found)
+    return markup_table(rows), len(found)
 
 # %% ../nbs/04e_inspection.ipynb #7437f0d2
 def picture_page(seen: Inspection, image: int, name: str, k: int) -> Markup:
@@ -516,8 +516,7 @@ def picture_page(seen: Inspection, image: int, name: str, k: int) -> Markup:
 it ranks before the own picture of <b>{{ stolen }}</b> captions.</p>""", name=name, lists=f"{hubs[image]:,}",
                    all=f"{len(ranks):,}", times=f"{hubs[image]/hubs.mean():.1f}", stolen=f"{stolen.sum():,}")
     captions = seen.captions_of(image)
-    own = pd.DataFrame({"caption": [caption_link(seen, c) for c in captions],
-                        "rank of this picture": [f"{ranks[c]:,g}" for c in captions]})
+    own = markup_table([{"caption": caption_link(seen, c), "rank of this picture": f"{ranks[c]:,g}"} for c in captions])
     others, count = stealing_table(seen, name, image, k)
     picture = framed_picture(seen, image, "")
     return render("""{{ head }}<h4>Its own captions</h4>{{ own }}<h4>Captions of others that have it in their top ten:

@@ -6,7 +6,7 @@
 __all__ = ['PALETTE', 'RIGHT', 'GREY', 'MOST_BYTES', 'FORMATS', 'MOST_PIXELS', 'MOST_SCANS', 'LARGE', 'SIDE', 'TEMPLATES',
            'ENVIRONMENT', 'LONG', 'STYLE', 'style_of', 'axes_for', 'add_legend', 'grey_card', 'open_inside',
            'read_picture', 'picture', 'data_url', 'thumbnail', 'compiled', 'render', 'cell_text', 'column_css',
-           'table_html', 'panels_of', 'figure_html', 'picture_html', 'page_html', 'part_html']
+           'table_html', 'markup_table', 'panels_of', 'figure_html', 'picture_html', 'page_html', 'part_html']
 
 # %% ../nbs/00e_style.ipynb #2fa92650
 import base64
@@ -236,6 +236,15 @@ def table_html(
     if isinstance(table.index, pd.RangeIndex):
         styler.hide(axis="index")
     return render("table", table=Markup(styler.to_html()))
+
+# %% ../nbs/00e_style.ipynb #fa83cfd8
+def markup_table(
+    rows: list[dict], # name of a column -> cell, all with the same columns
+) -> pd.DataFrame:
+    "A table whose `Markup` cells stay Markup."
+    columns = {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+    return pd.DataFrame({name: pd.Series(cells, dtype=object if Markup in map(type, cells) else None)
+                         for name, cells in columns.items()})
 
 # %% ../nbs/00e_style.ipynb #ceb8f39b
 def panels_of(figure: Figure) -> list[dict]: # alt, source, and width in CSS pixels
