@@ -103,6 +103,8 @@ MODELS = {} # name -> class
 
 class Translator(nn.Module):
     "From text latents (B, Dx) to image latents (B, Dy)."
+    choice: tuple | None = None # what `start` chooses by cross-validation; where it is set before, `start` takes it
+
     def __init_subclass__(cls, name: str | None = None, **kwargs):
         super().__init_subclass__(**kwargs)
         if "forward" in vars(cls) and "unnormalised" not in vars(cls):
@@ -632,11 +634,11 @@ class Canonical(Affine, name="canonical"):
         return F.normalize(query) - self.hubs if self.with_offset else query
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        whole, choice = choose_canonical(self, text, image, image_of)
+        whole, self.choice = choose_canonical(self, text, image, image_of)
         basis = Eigenbasis(whole)
-        matrix = (basis.vx @ basis.core(*choice) @ basis.vy.T).T
+        matrix = (basis.vx @ basis.core(*self.choice) @ basis.vy.T).T
         self.set(matrix, whole.mean_x, torch.zeros_like(whole.mean_y))
-        self.chosen.copy_(torch.tensor(choice))
+        self.chosen.copy_(torch.tensor(self.choice))
         self.hubs.zero_()
         if self.with_offset:
             self.hubs.copy_(hub_offset(self, text, image, image_of))
@@ -648,10 +650,11 @@ def choose_canonical(
     image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
 ) -> tuple: # the moments of all pairs, and (ridge_x, ridge_y, power)
-    "Moments, summed once, and what the model leaves open, chosen by cross-validation."
-    if None not in model.given:
+    "Moments, summed once, and what the model leaves open, chosen by cross-validation unless it is known from before."
+    choice = model.choice or model.given
+    if None not in choice:
         whole = moments(SeenRows(text, model.features), image, image_of, F.normalize)
-        return check_moments(whole, "canonical"), model.given
+        return check_moments(whole, "canonical"), choice
     seen, first = SeenRows(text, model.features), image_of[:MOST_FOLDED] # enough of so many to choose by
     rows = fold_rows(first, len(image), model.folds)
     each = fold_moments(seen, image, image_of, model.folds, F.normalize)

@@ -44,7 +44,7 @@ def solved(closed: Affine, text: Rows, image: Rows, image_of: torch.Tensor) -> A
         closed.start(text, image, image_of)
         return closed
     parts = [(len(part), *(checksum(some.cpu().numpy()) for some in blocks(part))) for part in (text, image, image_of)]
-    key = type(closed), text.device, torch.get_num_threads(), *parts
+    key = type(closed), closed.choice, text.device, torch.get_num_threads(), *parts
     if key not in SOLVED:
         closed.start(text, image, image_of)
         for old in list(SOLVED)[:-1]:
@@ -61,15 +61,18 @@ def start_affine(
     image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
     bias: nn.Parameter | None = None, # takes the offset; None: the layer's own does
-) -> None:
+    choice: tuple | None = None,      # see `Translator`
+) -> tuple | None: # what is chosen now
     "Set a linear layer to a closed form's solution; raises `InputError` for a model that is not affine in its input."
     known = [n for n, model in MODELS.items() if issubclass(model, Affine) and n != "canonical_rff"]
     if name not in known: raise unknown_name("model option closed_form", "", name, known)
     options = PLAIN_CANONICAL if name == "canonical" else {}
     closed = make_model(name, layer.in_features, layer.out_features, **options).to(text.device)
+    closed.choice = choice
     closed = solved(closed, text, image, image_of)
     layer.weight.copy_(closed.matrix)
     (layer.bias if bias is None else bias).copy_(closed.offset)
+    return closed.choice
 
 # %% ../nbs/01c_networks.ipynb #97504834
 class Linear(Translator, name="linear"):
@@ -407,7 +410,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.mean.copy_(mean_of(SeenRows(text, F.normalize)))
         if self.closed_form:
             centred = SeenRows(text, lambda x: F.normalize(x) - self.mean)
-            start_unit(self.affine, self.closed_form, centred, image, image_of)
+            self.choice = start_unit(self.affine, self.closed_form, centred, image, image_of, self.choice)
             zero(self.deep[-1])
 
     def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
@@ -431,13 +434,15 @@ def start_unit(
     text: Rows,             # (N, Dx), as the layer sees it
     image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
-) -> None:
+    choice: tuple | None,
+) -> tuple | None:
     "As `start_affine`, scaled to a mean length of 1 over the first 10 000 captions."
-    start_affine(layer, name, text, image, image_of)
+    choice = start_affine(layer, name, text, image, image_of, choice=choice)
     length = torch.linalg.vector_norm(layer(text[:10_000]), dim=1).mean()
     if length > 0: # 0 where the closed form has found nothing to say
         layer.weight.div_(length)
         layer.bias.div_(length)
+    return choice
 
 # %% ../nbs/01c_networks.ipynb #26071815
 class TunedWords(Translator):
@@ -472,7 +477,9 @@ class TunedWords(Translator):
 
     @torch.no_grad()
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
+        self.inner.choice = self.choice
         self.inner.start(SeenRows(text, self.eval().dense), image, image_of)
+        self.choice = self.inner.choice
 
     def begin_epoch(self, epoch: int, mrr: list) -> None:
         self.inner.begin_epoch(epoch, mrr)

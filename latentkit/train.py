@@ -437,10 +437,12 @@ class TrainingState:
     def __init__(self,
         recipe: Recipe,
         batches: Batches,
+        choice: tuple | None = None, # see `Translator`; from a training before
     ):
         torch.manual_seed(recipe.seed)
         device = batches.device
         self.model = new_translator(recipe, batches).to(device)
+        self.model.choice = choice
         self.model.start(*known(batches))
         give_memory_back() # a closed form has held as much as the captions
         self.loss = make_loss(recipe.loss, **recipe.loss_options).to(device)
@@ -783,7 +785,7 @@ def fit_judged(
     split: Split,
     device: torch.device, progress: bool, limit: float | None, report: Callable | None, # as for `fit`
     kept: Unfinished, views: Views, team: Team,
-) -> dict: # state, views, metrics, history, seconds: those of a `Checkpoint`
+) -> dict: # state, views, metrics, history, seconds: those of a `Checkpoint`; and choice, see `Translator`
     "Train on one part of the pairs, and keep the epoch that is best on another."
     began, history = time.perf_counter(), History(recipe)
     batches = Batches(recipe, pairs, split.train, device, split.extra, views, team)
@@ -816,7 +818,7 @@ def fit_judged(
             print(f"\n{recipe.name}: ended by Ctrl-C in epoch {state.epoch}; epoch {best['epoch']}, the best, is kept.")
     made, metrics = finish(state, batches, best["state"]), measure(state.model, pairs, split)
     return made | {"metrics": {"best_epoch": best["epoch"], **metrics, **cut_short(history, limit), **cut},
-            "history": history.lines, "seconds": seconds[:len(history.lines)]}
+            "history": history.lines, "seconds": seconds[:len(history.lines)], "choice": state.model.choice}
 
 # %% ../nbs/02_train.ipynb #c27f7a2a
 def keep_random_state(device: torch.device):
@@ -868,7 +870,7 @@ def refit(
     views = fit_views(recipe.views, pairs)
     rows = np.setdiff1d(np.arange(len(pairs.text)), split.extra) if len(split.extra) else slice(None)
     batches = Batches(recipe, as_trained(recipe, pairs, views), rows, device, split.extra, views, team)
-    state, history = TrainingState(recipe, batches), judged["history"][:epochs+1]
+    state, history = TrainingState(recipe, batches, judged.get("choice")), judged["history"][:epochs+1]
     if saved := kept.parts.pop("refit", None):
         load_state(state, saved)
     with progress_bar(f"{recipe.name}, all images", steps_of(batches, epochs), progress, state.step) as bar:
