@@ -6,10 +6,10 @@
 __all__ = ['TOP', 'CAPTIONS', 'TWO', 'PICTURES', 'CLUSTERS', 'HUB', 'POOL', 'STRIP', 'TOP_OF_PAGE', 'COLOURS', 'STEPS', 'GROUPS',
            'CARD', 'predicted', 'check_prediction', 'read_suspects', 'read_suspect_file', 'ranks_and_top', 'readable',
            'Inspection', 'similarity_to', 'rank_of', 'made_by_sample', 'stable', 'caption_order', 'picture_order',
-           'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'ask', 'stamp_of', 'Marks', 'write_marks',
-           'read_ahead', 'framed_picture', 'caption_link', 'change', 'places', 'strip', 'retrieved', 'caption_page',
-           'text_page', 'stealing_table', 'picture_page', 'pictures_like', 'map_of', 'shades_of', 'legend_html',
-           'point_html', 'card_html', 'grid_page', 'export']
+           'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'translated', 'ask', 'stamp_of', 'Marks',
+           'write_marks', 'read_ahead', 'framed_picture', 'caption_link', 'change', 'places', 'strip', 'retrieved',
+           'caption_page', 'text_page', 'one_of_all', 'page_of_all', 'stealing_table', 'picture_page', 'pictures_like',
+           'map_of', 'shades_of', 'legend_html', 'point_html', 'card_html', 'grid_page', 'export']
 
 # %% ../nbs/04e_inspection.ipynb #8f2f1bf8
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +28,7 @@ from .data import Pairs, Queries, split_by_image, subset, write_pairs
 from .files import ROUND_TRIP, InputError, atomic, writable_folder
 from .ensemble import Predictions
 from .filter import read_mark_table, read_marks
+from .gallery import Gallery
 from .maps import plane_without_gap
 from .retrieval import ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text
@@ -164,6 +165,11 @@ class Inspection:
     def clusters(self) -> tuple[np.ndarray, list]: # (G,) int, and their names
         "Groups of pictures that are alike, found when they are first asked for."
         return clusters_of(self)
+
+    @cached_property
+    def everything(self) -> Gallery:
+        "All images of the pairs, to search; where they are many, an index is built when they are first asked for."
+        return Gallery(self.pairs.image, next(iter(self.predictions.values())), progress=False)
 
     def captions_of(self, image: int) -> np.ndarray:
         "The captions of a picture."
@@ -303,13 +309,17 @@ def encoded(seen: Inspection, text: str) -> np.ndarray: # (1, Dx)
     return latent
 
 # %% ../nbs/04e_inspection.ipynb #37e66f9c
-def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
-    "How near a typed text comes to every picture; raises `InputError` where encoder or checkpoint is missing."
+def translated(seen: Inspection, name: str, text: str) -> np.ndarray: # (Dy,)
+    "The image latent that a model predicts for a typed text; raises `InputError` without encoder or checkpoint."
     latent = encoded(seen, text)
     if name not in seen.models:
         raise InputError("any text", f"model {name}", f"checkpoints of {', '.join(seen.models) or 'no model'}",
                          "its checkpoint", "Choose one of them, or pass it: inspect(..., models={name: checkpoint}).")
-    return similarity_to(seen, seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0])
+    return seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0]
+
+def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
+    "How near a typed text comes to every picture; raises `InputError` as `translated` does."
+    return similarity_to(seen, translated(seen, name, text))
 
 # %% ../nbs/04e_inspection.ipynb #50a285a2
 def stamp_of(path: Path) -> tuple[int, int, int]: # of zeros where there is no file
@@ -491,6 +501,28 @@ def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: 
 <p>rank of its picture, changed by the edit: {{ said }}</p>""", caption=seen.captions[caption], said=said)
     head = render(TOP_OF_PAGE, picture=framed_picture(seen, own, "own picture", own=True), title=text, below=below)
     return head + retrieved(seen, similarities, k, own)
+
+# %% ../nbs/04e_inspection.ipynb #565e65dc
+def one_of_all(seen: Inspection, row: int, note: str) -> Markup: # row: of `pairs.image`
+    "Any picture with a note; a picture of validation leads to its page."
+    place = int(np.searchsorted(seen.images, row))
+    if place < len(seen.images) and seen.images[place] == row:
+        return framed_picture(seen, place, note)
+    return picture_html(seen.folder, readable(seen.pairs.names[[row]])[0], note)
+
+def page_of_all(seen: Inspection, text: str, names: list, k: int) -> Markup:
+    "What a typed text retrieves among all images of the pairs."
+    strips, gallery = [], seen.everything
+    for name in names:
+        cosines, rows = (found[0] for found in gallery.search(translated(seen, name, text)[None], k))
+        list(POOL.map(lambda title: thumbnail(seen.folder, title, SIDE), readable(seen.pairs.names[rows])))
+        notes = [f"{place}. {cosine:.3f}" for place, cosine in enumerate(cosines, 1)]
+        pictures = [one_of_all(seen, row, note) for row, note in zip(rows.tolist(), notes)]
+        strips.append(render(STRIP, name=name, pictures=pictures, rank=""))
+    return render("""<h3>{{ text }}</h3><p><small>among all {{ count }} pictures ({{ kind }}: it finds {{ recall }} of the
+ten nearest); below each its place and its cosine</small></p>
+<div class="models">{% for strip in strips %}{{ strip }}{% endfor %}</div>""", text=text, strips=strips,
+                  count=f"{len(gallery):,}", kind=gallery.kind, recall=f"{gallery.recall:.1%}")
 
 # %% ../nbs/04e_inspection.ipynb #c39ea699
 def stealing_table(seen: Inspection, name: str, image: int, k: int) -> tuple: # (<=k rows), and how many in all
