@@ -7,7 +7,7 @@ __all__ = ['VIEWS', 'WHERE', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'B
            'MOST_OPEN', 'ONLY_WIDGETS', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons',
            'arranged', 'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'place_of',
            'show_list', 'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots',
-           'show_plane', 'last_first', 'cards_of', 'found_anywhere', 'open_everything', 'page_of', 'show_controls',
+           'show_plane', 'last_first', 'cards_of', 'found_anywhere', 'make_ready', 'page_of', 'show_controls',
            'remember', 'return_to', 'read_address', 'inspect', 'files_of_run', 'predictions_of_run', 'data_of_run',
            'translators_of', 'seen_of_run', 'last_run', 'close', 'app_of', 'app_notebook', 'one_kernel', 'first_page',
            'serve']
@@ -37,7 +37,8 @@ from .files import InputError, writable_folder
 from .filter import MARKS, suspicion
 from .inspection import CAPTIONS, COLOURS, PICTURES, TWO, Filter, Inspection, Marks, caption_order
 from .inspection import caption_page, export, grid_page, having, legend_html, map_of, picture_order
-from .inspection import made_by_sample, page_of_all, picture_page, point_html, shades_of, text_page
+from .inspection import made_by_sample, open_everything, page_of_all, picture_page
+from .inspection import point_html, shades_of, text_page
 from .look import HIDDEN, parts
 from .maps import METHODS
 from .sample import sample_source
@@ -439,24 +440,24 @@ def cards_of(app: Inspector) -> np.ndarray: # (<= cards,) captions
     "The captions on the grid's page."
     return app.listed[app.first:app.first + app.cards.value]
 
-# %% ../nbs/04a_inspect.ipynb #23c5e834
+# %% ../nbs/04a_inspect.ipynb #ba6ad014
 BUILDING = Lock()
 
 def found_anywhere(app: Inspector, names: list) -> Markup:
     "What the typed text retrieves among all images, or a line until they can be searched."
-    if "everything" in vars(app.seen):
+    if app.seen.everything is not None:
         return page_of_all(app.seen, app.text.value, names, app.k.value)
     if not app.waits:
         app.waits = True
-        Thread(target=open_everything, args=(app,), daemon=True).start()
+        Thread(target=make_ready, args=(app,), daemon=True).start()
     return render("<p>An index of all {{ count }} pictures is read or built; the page comes when it is there.</p>",
                   count=f"{len(app.seen.pairs.image):,}")
 
-def open_everything(app: Inspector) -> None:
+def make_ready(app: Inspector) -> None:
     "Make all images ready to be searched, then show the page that waits for it."
     try:
         with BUILDING: # another window may ask for the same
-            app.seen.everything
+            open_everything(app.seen)
     except Exception as error: # a library's, of any kind: nobody else would hear of it
         app.told.value = render("<small>all pictures: {{ error }}</small>", error=str(error))
     else:

@@ -8,8 +8,9 @@ __all__ = ['TOP', 'CAPTIONS', 'TWO', 'PICTURES', 'CLUSTERS', 'HUB', 'POOL', 'STR
            'Inspection', 'similarity_to', 'rank_of', 'made_by_sample', 'stable', 'caption_order', 'picture_order',
            'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'translated', 'ask', 'stamp_of', 'Marks',
            'write_marks', 'read_ahead', 'framed_picture', 'caption_link', 'change', 'places', 'strip', 'retrieved',
-           'caption_page', 'text_page', 'one_of_all', 'page_of_all', 'stealing_table', 'picture_page', 'pictures_like',
-           'map_of', 'shades_of', 'legend_html', 'point_html', 'card_html', 'grid_page', 'export']
+           'caption_page', 'text_page', 'one_of_all', 'open_everything', 'page_of_all', 'stealing_table',
+           'picture_page', 'pictures_like', 'map_of', 'shades_of', 'legend_html', 'point_html', 'card_html',
+           'grid_page', 'export']
 
 # %% ../nbs/04e_inspection.ipynb #8f2f1bf8
 from collections.abc import Callable, Iterable, Sequence
@@ -127,6 +128,7 @@ def readable(texts: np.ndarray) -> list: # of str
 # %% ../nbs/04e_inspection.ipynb #494c5b7e
 class Inspection:
     "What models retrieve for some captions. A caption is a place in `rows`, a picture a place in `images`."
+    everything: Gallery | None = None # see `open_everything`
     def __init__(self,
         pairs: Pairs,
         predictions,                      # as for `predicted`
@@ -165,11 +167,6 @@ class Inspection:
     def clusters(self) -> tuple[np.ndarray, list]: # (G,) int, and their names
         "Groups of pictures that are alike, found when they are first asked for."
         return clusters_of(self)
-
-    @cached_property
-    def everything(self) -> Gallery:
-        "All images of the pairs, to search; where they are many, an index is built when they are first asked for."
-        return Gallery(self.pairs.image, next(iter(self.predictions.values())), progress=False)
 
     def captions_of(self, image: int) -> np.ndarray:
         "The captions of a picture."
@@ -502,7 +499,7 @@ def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: 
     head = render(TOP_OF_PAGE, picture=framed_picture(seen, own, "own picture", own=True), title=text, below=below)
     return head + retrieved(seen, similarities, k, own)
 
-# %% ../nbs/04e_inspection.ipynb #565e65dc
+# %% ../nbs/04e_inspection.ipynb #05cf9725
 def one_of_all(seen: Inspection, row: int, note: str) -> Markup: # row: of `pairs.image`
     "Any picture with a note; a picture of validation leads to its page."
     place = int(np.searchsorted(seen.images, row))
@@ -510,17 +507,23 @@ def one_of_all(seen: Inspection, row: int, note: str) -> Markup: # row: of `pair
         return framed_picture(seen, place, note)
     return picture_html(seen.folder, readable(seen.pairs.names[[row]])[0], note)
 
+def open_everything(seen: Inspection) -> Gallery:
+    "All images of the pairs, to search; where they are many, an index is built when they are first asked for."
+    if seen.everything is None:
+        seen.everything = Gallery(seen.pairs.image, next(iter(seen.predictions.values())), progress=False)
+    return seen.everything
+
 def page_of_all(seen: Inspection, text: str, names: list, k: int) -> Markup:
     "What a typed text retrieves among all images of the pairs."
-    strips, gallery = [], seen.everything
+    strips, gallery = [], open_everything(seen)
     for name in names:
         cosines, rows = (found[0] for found in gallery.search(translated(seen, name, text)[None], k))
         list(POOL.map(lambda title: thumbnail(seen.folder, title, SIDE), readable(seen.pairs.names[rows])))
         notes = [f"{place}. {cosine:.3f}" for place, cosine in enumerate(cosines, 1)]
         pictures = [one_of_all(seen, row, note) for row, note in zip(rows.tolist(), notes)]
         strips.append(render(STRIP, name=name, pictures=pictures, rank=""))
-    return render("""<h3>{{ text }}</h3><p><small>among all {{ count }} pictures ({{ kind }}: it finds {{ recall }} of the
-ten nearest); below each its place and its cosine</small></p>
+    return render("""<h3>{{ text }}</h3><p><small>among all {{ count }} pictures ({{ kind }}: it finds {{ recall }}
+of the ten nearest); below each its place and its cosine</small></p>
 <div class="models">{% for strip in strips %}{{ strip }}{% endfor %}</div>""", text=text, strips=strips,
                   count=f"{len(gallery):,}", kind=gallery.kind, recall=f"{gallery.recall:.1%}")
 

@@ -157,6 +157,15 @@ def test_an_index_that_does_not_fit_is_built_again_and_never_opened(tmp_path, mo
 
 
 @needs_faiss
+def test_an_index_that_cannot_be_kept_is_used(tmp_path, monkeypatch, capsys):
+    latents, query, _ = made(1000, 24)
+    monkeypatch.setattr(gallery, "place_of", lambda *_: tmp_path/"file"/"gallery.HNSW")
+    (tmp_path/"file").touch()
+    one = Gallery(latents, query, "HNSW", progress=False)
+    assert "used, but not kept" in capsys.readouterr().out and one.search(latents[:1])[1][0, 0] in (0, 750)
+
+
+@needs_faiss
 def test_an_array_is_kept_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("LATENTKIT_CACHE", str(tmp_path))
     latents, query, _ = made(1000, 24)
