@@ -106,7 +106,7 @@ def faiss_module():
     faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads()) # there two OpenMPs quarrel
     return faiss
 
-# %% ../nbs/01g_gallery.ipynb #364bfe23
+# %% ../nbs/01g_gallery.ipynb #8c101fa9
 def padded(rows: torch.Tensor) -> np.ndarray: # (n, D) -> (n, a multiple of `BYTES`), as an index takes them
     "Directions with zeros at their end."
     return F.pad(rows, (0, -rows.shape[1] % BYTES)).numpy()
@@ -114,7 +114,7 @@ def padded(rows: torch.Tensor) -> np.ndarray: # (n, D) -> (n, a multiple of `BYT
 def empty_index(faiss, kind: str, images: int, dims: int):
     "An index to train and to fill."
     lists = 2**round(math.log2(images)/2) # about as many as images in each
-    index = faiss.index_factory(dims, {"HNSW": "HNSW32"}.get(kind, f"IVF{lists},PQ{BYTES}"), faiss.METRIC_INNER_PRODUCT)
+    index = faiss.index_factory(dims, {"HNSW": "HNSW32"}.get(kind, f"IVF{lists},PQ{BYTES}np"), faiss.METRIC_INNER_PRODUCT)
     if kind == "IVF-PQ":
         index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 8, 64 # a quarter of the time, the same recall
         index.nprobe = min(PROBES, lists)
@@ -122,14 +122,16 @@ def empty_index(faiss, kind: str, images: int, dims: int):
         index.hnsw.efSearch = CANDIDATES
     return index
 
-# %% ../nbs/01g_gallery.ipynb #e112558d
+# %% ../nbs/01g_gallery.ipynb #0496ed36
 def built(faiss, latents, kind: str, progress: bool):
     "An index of all latents, its centres found on a sample of them."
     count = len(latents)
     index = empty_index(faiss, kind, count, -(-latents.shape[1]//BYTES)*BYTES)
     if not index.is_trained:
         sample = np.unique(np.random.default_rng(0).integers(count, size=min(count, 40*index.nlist)))
+        faiss.omp_set_num_threads(1) # it is many small steps, for which threads would wait for each other
         index.train(padded(unit(rows_of(latents, sample), "gallery")))
+        faiss_module()
     with tqdm(total=count, desc=f"index, {kind}", unit=" images", file=sys.stdout, disable=not progress) as bar:
         for _, rows in directions(latents):
             index.add(padded(rows))

@@ -146,9 +146,7 @@ class Inspection:
         found = {name: ranks_and_top(p, self.gallery, self.target) for name, p in self.predictions.items()}
         self.ranks, self.top = ({name: pair[k] for name, pair in found.items()} for k in (0, 1))
         self.hubs = {name: np.bincount(top.ravel(), minlength=len(self.images)) for name, top in self.top.items()}
-        self.suspects = None
-        if suspects is not None:
-            self.suspect(suspects)
+        self.suspect(suspects)
         self.encoder = encoder or (encode_text if made_by_sample(pairs) else None)
         self.spoken = [caption.lower() for caption in self.captions] # what the search looks at
         own = [" ".join(self.spoken[c] for c in self.captions_of(g)) for g in range(len(self.names))]
@@ -156,7 +154,8 @@ class Inspection:
 
     def suspect(self, suspects) -> None: # as for `read_suspects`
         "Note which captions are suspect."
-        self.suspects = read_suspects(suspects, self.pairs).loc[self.rows].reset_index(drop=True)
+        found = None if suspects is None else read_suspects(suspects, self.pairs)
+        self.suspects = None if found is None else found.loc[self.rows].reset_index(drop=True)
 
     @cached_property
     def lengths(self) -> np.ndarray: # (Q,) int
