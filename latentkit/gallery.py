@@ -106,7 +106,7 @@ def faiss_module():
     faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads()) # there two OpenMPs quarrel
     return faiss
 
-# %% ../nbs/01g_gallery.ipynb #140eca52
+# %% ../nbs/01g_gallery.ipynb #a954344e
 def padded(rows: torch.Tensor) -> np.ndarray: # (n, D) -> (n, a multiple of `BYTES`), as an index takes them
     "Directions with zeros at their end."
     return F.pad(rows, (0, -rows.shape[1] % BYTES)).numpy()
@@ -117,7 +117,7 @@ def empty_index(faiss, kind: str, images: int, dims: int):
     name = f"IVF{lists},PQ{BYTES}np" if kind == "IVF-PQ" else "HNSW32"
     index = faiss.index_factory(dims, name, faiss.METRIC_INNER_PRODUCT)
     if kind == "IVF-PQ":
-        index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 8, 64 # a quarter of the time, the same recall
+        index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 8, 64 # FAISS's own are 25 and 256
         index.nprobe = min(PROBES, lists)
     else:
         index.hnsw.efSearch = CANDIDATES
