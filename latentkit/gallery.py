@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLOCK', 'NEAR', 'EQUAL', 'KINDS', 'CANDIDATES', 'PROBES', 'BYTES', 'rows_of', 'row_blocks', 'directions', 'cosine',
-           'balance_in', 'gallery_ranks', 'faiss_module', 'padded', 'empty_index', 'built', 'identity_of', 'place_of',
-           'read_index', 'write_index', 'Gallery', 'exact_search', 'open_index', 'recall_of']
+           'balance_in', 'gallery_ranks', 'faiss_module', 'padded', 'built', 'identity_of', 'place_of', 'read_index',
+           'write_index', 'Gallery', 'exact_search', 'open_index', 'recall_of']
 
 # %% ../nbs/01g_gallery.ipynb #aec96f5d
 import json, math, sys
@@ -106,33 +106,27 @@ def faiss_module():
     faiss.omp_set_num_threads(1 if sys.platform == "darwin" else torch.get_num_threads()) # there two OpenMPs quarrel
     return faiss
 
-# %% ../nbs/01g_gallery.ipynb #a954344e
+# %% ../nbs/01g_gallery.ipynb #cdd34e67
 def padded(rows: torch.Tensor) -> np.ndarray: # (n, D) -> (n, a multiple of `BYTES`), as an index takes them
     "Directions with zeros at their end."
     return F.pad(rows, (0, -rows.shape[1] % BYTES)).numpy()
 
-def empty_index(faiss, kind: str, images: int, dims: int):
-    "An index to train and to fill."
-    lists = 2**round(math.log2(images)/2) # about as many as images in each
+# %% ../nbs/01g_gallery.ipynb #87e626c7
+def built(faiss, latents, kind: str, progress: bool):
+    "An index of all latents, its centres found on a sample of them."
+    count, dims = len(latents), -(-latents.shape[1]//BYTES)*BYTES
+    lists = 2**round(math.log2(count)/2) # about as many as images in each
     name = f"IVF{lists},PQ{BYTES}np" if kind == "IVF-PQ" else "HNSW32"
     index = faiss.index_factory(dims, name, faiss.METRIC_INNER_PRODUCT)
     if kind == "IVF-PQ":
-        index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 8, 64 # FAISS's own are 25 and 256
         index.nprobe = min(PROBES, lists)
-    else:
-        index.hnsw.efSearch = CANDIDATES
-    return index
-
-# %% ../nbs/01g_gallery.ipynb #0496ed36
-def built(faiss, latents, kind: str, progress: bool):
-    "An index of all latents, its centres found on a sample of them."
-    count = len(latents)
-    index = empty_index(faiss, kind, count, -(-latents.shape[1]//BYTES)*BYTES)
-    if not index.is_trained:
-        sample = np.unique(np.random.default_rng(0).integers(count, size=min(count, 40*index.nlist)))
+        index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 8, 64 # FAISS's own are 25 and 256
+        sample = np.unique(np.random.default_rng(0).integers(count, size=min(count, 40*lists)))
         faiss.omp_set_num_threads(1) # it is many small steps, for which threads would wait for each other
         index.train(padded(unit(rows_of(latents, sample), "gallery")))
         faiss_module()
+    else:
+        index.hnsw.efSearch = CANDIDATES
     with tqdm(total=count, desc=f"index, {kind}", unit=" images", file=sys.stdout, disable=not progress) as bar:
         for _, rows in directions(latents):
             index.add(padded(rows))

@@ -499,7 +499,7 @@ def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: 
     return head + retrieved(seen, similarities, k, own)
 
 # %% ../nbs/04e_inspection.ipynb #05cf9725
-def one_of_all(seen: Inspection, row: int, note: str) -> Markup: # row: of `pairs.image`
+def one_of_all(seen: Inspection, row: np.int64, note: str) -> Markup: # row: of `pairs.image`
     "Any picture with a note; a picture of validation leads to its page."
     place = int(np.searchsorted(seen.images, row))
     if place < len(seen.images) and seen.images[place] == row:
@@ -518,8 +518,7 @@ def page_of_all(seen: Inspection, text: str, names: list, k: int) -> Markup:
     for name in names:
         cosines, rows = (found[0] for found in gallery.search(translated(seen, name, text)[None], k))
         list(POOL.map(lambda title: thumbnail(seen.folder, title, SIDE), readable(seen.pairs.names[rows])))
-        notes = [f"{place}. {cosine:.3f}" for place, cosine in enumerate(cosines, 1)]
-        pictures = [one_of_all(seen, row, note) for row, note in zip(rows.tolist(), notes)]
+        pictures = [one_of_all(seen, rows[place], f"{place + 1}. {cosines[place]:.3f}") for place in range(len(rows))]
         strips.append(render(STRIP, name=name, pictures=pictures, rank=""))
     return render("""<h3>{{ text }}</h3><p><small>among all {{ count }} pictures ({{ kind }}: it finds {{ recall }}
 of the ten nearest); below each its place and its cosine</small></p>
