@@ -6,10 +6,11 @@
 __all__ = ['TOP', 'CAPTIONS', 'TWO', 'PICTURES', 'CLUSTERS', 'HUB', 'POOL', 'STRIP', 'TOP_OF_PAGE', 'COLOURS', 'STEPS', 'GROUPS',
            'CARD', 'predicted', 'check_prediction', 'read_suspects', 'read_suspect_file', 'ranks_and_top', 'readable',
            'Inspection', 'similarity_to', 'rank_of', 'made_by_sample', 'stable', 'caption_order', 'picture_order',
-           'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'ask', 'stamp_of', 'Marks', 'write_marks',
-           'read_ahead', 'framed_picture', 'caption_link', 'change', 'places', 'strip', 'retrieved', 'caption_page',
-           'text_page', 'stealing_table', 'picture_page', 'pictures_like', 'map_of', 'shades_of', 'legend_html',
-           'point_html', 'card_html', 'grid_page', 'export']
+           'having', 'clusters_of', 'Filter', 'reached_by', 'encoded', 'translated', 'ask', 'stamp_of', 'Marks',
+           'write_marks', 'read_ahead', 'framed_picture', 'caption_link', 'change', 'places', 'strip', 'retrieved',
+           'caption_page', 'text_page', 'one_of_all', 'open_everything', 'page_of_all', 'stealing_table',
+           'picture_page', 'pictures_like', 'map_of', 'shades_of', 'legend_html', 'point_html', 'card_html',
+           'grid_page', 'export']
 
 # %% ../nbs/04e_inspection.ipynb #8f2f1bf8
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,7 @@ from .data import Pairs, Queries, split_by_image, subset, write_pairs
 from .files import ROUND_TRIP, InputError, atomic, writable_folder
 from .ensemble import Predictions
 from .filter import read_mark_table, read_marks
+from .gallery import Gallery
 from .maps import plane_without_gap
 from .retrieval import ranks_in, similarity_blocks, unit
 from .sample import TEXT_DIMS, encode_text
@@ -126,6 +128,7 @@ def readable(texts: np.ndarray) -> list: # of str
 # %% ../nbs/04e_inspection.ipynb #494c5b7e
 class Inspection:
     "What models retrieve for some captions. A caption is a place in `rows`, a picture a place in `images`."
+    everything: Gallery | None = None # see `open_everything`
     def __init__(self,
         pairs: Pairs,
         predictions,                      # as for `predicted`
@@ -143,9 +146,7 @@ class Inspection:
         found = {name: ranks_and_top(p, self.gallery, self.target) for name, p in self.predictions.items()}
         self.ranks, self.top = ({name: pair[k] for name, pair in found.items()} for k in (0, 1))
         self.hubs = {name: np.bincount(top.ravel(), minlength=len(self.images)) for name, top in self.top.items()}
-        self.suspects = None
-        if suspects is not None:
-            self.suspect(suspects)
+        self.suspect(suspects)
         self.encoder = encoder or (encode_text if made_by_sample(pairs) else None)
         self.spoken = [caption.lower() for caption in self.captions] # what the search looks at
         own = [" ".join(self.spoken[c] for c in self.captions_of(g)) for g in range(len(self.names))]
@@ -153,7 +154,8 @@ class Inspection:
 
     def suspect(self, suspects) -> None: # as for `read_suspects`
         "Note which captions are suspect."
-        self.suspects = read_suspects(suspects, self.pairs).loc[self.rows].reset_index(drop=True)
+        found = None if suspects is None else read_suspects(suspects, self.pairs)
+        self.suspects = None if found is None else found.loc[self.rows].reset_index(drop=True)
 
     @cached_property
     def lengths(self) -> np.ndarray: # (Q,) int
@@ -303,13 +305,17 @@ def encoded(seen: Inspection, text: str) -> np.ndarray: # (1, Dx)
     return latent
 
 # %% ../nbs/04e_inspection.ipynb #37e66f9c
-def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
-    "How near a typed text comes to every picture; raises `InputError` where encoder or checkpoint is missing."
+def translated(seen: Inspection, name: str, text: str) -> np.ndarray: # (Dy,)
+    "The image latent that a model predicts for a typed text; raises `InputError` without encoder or checkpoint."
     latent = encoded(seen, text)
     if name not in seen.models:
         raise InputError("any text", f"model {name}", f"checkpoints of {', '.join(seen.models) or 'no model'}",
                          "its checkpoint", "Choose one of them, or pass it: inspect(..., models={name: checkpoint}).")
-    return similarity_to(seen, seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0])
+    return seen.models[name].predict(Queries(latent, np.zeros(1, np.int64), np.array([text])))[0]
+
+def ask(seen: Inspection, name: str, text: str) -> np.ndarray: # (G,) cosines
+    "How near a typed text comes to every picture; raises `InputError` as `translated` does."
+    return similarity_to(seen, translated(seen, name, text))
 
 # %% ../nbs/04e_inspection.ipynb #50a285a2
 def stamp_of(path: Path) -> tuple[int, int, int]: # of zeros where there is no file
@@ -491,6 +497,33 @@ def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: 
 <p>rank of its picture, changed by the edit: {{ said }}</p>""", caption=seen.captions[caption], said=said)
     head = render(TOP_OF_PAGE, picture=framed_picture(seen, own, "own picture", own=True), title=text, below=below)
     return head + retrieved(seen, similarities, k, own)
+
+# %% ../nbs/04e_inspection.ipynb #05cf9725
+def one_of_all(seen: Inspection, row: np.int64, note: str) -> Markup: # row: of `pairs.image`
+    "Any picture with a note; a picture of validation leads to its page."
+    place = int(np.searchsorted(seen.images, row))
+    if place < len(seen.images) and seen.images[place] == row:
+        return framed_picture(seen, place, note)
+    return picture_html(seen.folder, readable(seen.pairs.names[[row]])[0], note)
+
+def open_everything(seen: Inspection) -> Gallery:
+    "All images of the pairs, to search; where they are many, an index is built when they are first asked for."
+    if seen.everything is None:
+        seen.everything = Gallery(seen.pairs.image, next(iter(seen.predictions.values())), progress=False)
+    return seen.everything
+
+def page_of_all(seen: Inspection, text: str, names: list, k: int) -> Markup:
+    "What a typed text retrieves among all images of the pairs."
+    strips, gallery = [], open_everything(seen)
+    for name in names:
+        cosines, rows = (found[0] for found in gallery.search(translated(seen, name, text)[None], k))
+        list(POOL.map(lambda title: thumbnail(seen.folder, title, SIDE), readable(seen.pairs.names[rows])))
+        pictures = [one_of_all(seen, rows[place], f"{place + 1}. {cosines[place]:.3f}") for place in range(len(rows))]
+        strips.append(render(STRIP, name=name, pictures=pictures, rank=""))
+    return render("""<h3>{{ text }}</h3><p><small>among all {{ count }} pictures ({{ kind }}: it finds {{ recall }}
+of the ten nearest); below each its place and its cosine</small></p>
+<div class="models">{% for strip in strips %}{{ strip }}{% endfor %}</div>""", text=text, strips=strips,
+                  count=f"{len(gallery):,}", kind=gallery.kind, recall=f"{gallery.recall:.1%}")
 
 # %% ../nbs/04e_inspection.ipynb #c39ea699
 def stealing_table(seen: Inspection, name: str, image: int, k: int) -> tuple: # (<=k rows), and how many in all

@@ -52,6 +52,12 @@ class Team:
         "The whole batch of which this process has a part; the gradient comes back to the part."
         return own if self.size == 1 else Gathered.apply(own, self, count)
 
+    def sum(self, own: torch.Tensor) -> torch.Tensor:
+        "The sum of what all ranks have, which takes its place."
+        if self.size > 1:
+            dist.all_reduce(own)
+        return own
+
     def seed(self, *numbers: int) -> None:
         "Draw from here on what belongs to these numbers, however many ranks there are; alone, torch's state goes on."
         if self.size > 1:

@@ -1,4 +1,4 @@
-"What the processes of a team do in tests/test_team.py: python team.py losses|recipes|resume FOLDER."
+"What the processes of a team do in tests/test_team.py: python team.py losses|recipes|ranks|resume FOLDER."
 import inspect
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from latentkit import gallery
 from latentkit.data import split_by_image
 from latentkit.losses import LOSSES, make_loss
 from latentkit.models import MODELS
@@ -68,6 +69,14 @@ def recipes() -> dict:
             for name in RECIPES}
 
 
+def ranks() -> dict:
+    "Ranks in a gallery of many blocks, with copies."
+    rng, gallery.BLOCK = np.random.default_rng(0), 77
+    latents = np.tile(rng.standard_normal((500, 24), "f4"), (2, 1))
+    query, target = latents[:300] + rng.standard_normal((300, 24), "f4"), np.arange(300)
+    return {"ranks": gallery.gallery_ranks(query, latents, target, join()).tolist()}
+
+
 def resume(folder: Path) -> dict:
     "What a training with dropout ends with that is killed in its third epoch, or goes on from there."
     pairs, split = pairs_and_split()
@@ -85,6 +94,6 @@ def resume(folder: Path) -> dict:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     what, folder = sys.argv[1], Path(sys.argv[2])
-    found = resume(folder) if what == "resume" else {"losses": losses, "recipes": recipes}[what]()
+    found = resume(folder) if what == "resume" else {"losses": losses, "recipes": recipes, "ranks": ranks}[what]()
     if join().rank == 0:
         (folder/f"{what}-{join().size}.json").write_text(json.dumps(found))

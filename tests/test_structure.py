@@ -11,7 +11,7 @@ FLOORS = [
     {"files"},
     {"data", "style"},
     {"device", "retrieval", "losses", "words", "sample", "look", "team", "shards"},
-    {"models", "recipes", "views", "encode"},
+    {"models", "recipes", "views", "encode", "gallery"},
     {"networks", "analysis", "more"},
     {"checkpoint"},
     {"train"},
