@@ -67,14 +67,15 @@ def test_two_machines_run_the_notebook_together(tmp_path):
     "Two launchers that meet over TCP, as on two machines; beside them one process, with the same flags."
     pytest.importorskip("accelerate")
     data, port = tiny_data(tmp_path/"data"), str(free_port())
-    alone, outs = [sys.executable], [tmp_path/f"out{number}" for number in range(3)]
+    outs = [tmp_path/f"out{number}" for number in range(3)]
     def machine(rank: int) -> list:
         return [BIN/"accelerate", "launch", "--num_machines=2", "--num_processes=2", f"--machine_rank={rank}",
                 "--main_process_ip=127.0.0.1", f"--main_process_port={port}", "--dynamo_backend=no",
                 "--mixed_precision=no", "--multi_gpu"]
     words = "-m", "latentkit", "run", "--data", data, "--recipes", "A-rmlpa", "best", "--epochs", "2", "--out"
+    launchers = machine(0), machine(1), [sys.executable]
     started = [subprocess.Popen([*launcher, *words, out], text=True, cwd=tmp_path, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT) for launcher, out in zip((machine(0), machine(1), alone), outs)]
+                                stderr=subprocess.STDOUT) for launcher, out in zip(launchers, outs)]
     try:
         said = [process.communicate(timeout=300)[0] for process in started]
     finally:
@@ -85,7 +86,8 @@ def test_two_machines_run_the_notebook_together(tmp_path):
     assert "together" not in said[2]
     assert not files_of(outs[1]) and files_of(outs[0]) == files_of(outs[2])
     for name in "A-rmlpa", "best":
-        together, single = (Checkpoint.load(out/"checkpoints"/get_recipe(name).checkpoint) for out in (outs[0], outs[2]))
+        file = Path("checkpoints")/get_recipe(name).checkpoint
+        together, single = Checkpoint.load(outs[0]/file), Checkpoint.load(outs[2]/file)
         assert together.recipe == single.recipe and together.fingerprint == single.fingerprint
         assert together.history[-1]["epoch"] == single.history[-1]["epoch"] == 2
         assert abs(together.history[0]["mrr"] - single.history[0]["mrr"]) < 1e-4 # before dropout has drawn
