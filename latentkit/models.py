@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from .files import InputError, check_options, unknown_name
 from .retrieval import ranks_in
 from .shards import ahead
+from .team import ALONE, Team
 
 # %% ../nbs/01_models.ipynb #1349ac55
 class SeenRows:
@@ -104,6 +105,7 @@ MODELS = {} # name -> class
 class Translator(nn.Module):
     "From text latents (B, Dx) to image latents (B, Dy)."
     choice: tuple | None = None # what `start` chooses by cross-validation; where it is set before, `start` takes it
+    team: Team = ALONE          # of processes that all call `start`, and share its sums
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -244,9 +246,10 @@ class Sums:
         xy.addmm_(each.T, y)
         self.count += len(x)
 
-    def moments(self) -> Moments:
-        "Means and covariances."
-        return Moments.of_sums(self.totals, self.count)
+    def moments(self, team: Team) -> Moments:
+        "Means and covariances of what all processes of a team have counted."
+        count = team.sum(self.totals[0].new_tensor(self.count)) # whole numbers, exact
+        return Moments.of_sums([team.sum(total) for total in self.totals], int(count))
 
 # %% ../nbs/01_models.ipynb #d59f1982
 def as_it_is(x: torch.Tensor) -> torch.Tensor:
@@ -264,11 +267,11 @@ def rows_by_image(
 # %% ../nbs/01_models.ipynb #8de6b418
 @torch.no_grad()
 def pair_blocks(
-    text: Rows, image: Rows, image_of: torch.Tensor, prepare: Callable, block: int # as for `moments`
+    text: Rows, image: Rows, image_of: torch.Tensor, prepare: Callable, block: int, team: Team # as for `moments`
 ) -> Iterator[tuple]: # x (n, Dx), y (m, Dy), which images (m,), how many captions of each (m,)
-    "Captions some at a time, each image's together, with their images."
-    order = rows_by_image(text, image_of)
-    for start in range(0, len(text), block):
+    "Captions some at a time, each image's together, with their images; each process of a team has its share of them."
+    order, block = rows_by_image(text, image_of), min(block, -(-len(text)//team.size))
+    for start in range(team.rank*block, len(text), team.size*block):
         some: slice | torch.Tensor = slice(start, start + block)
         some = some if order is None else order[some]
         images, counts = torch.unique_consecutive(image_of[some], return_counts=True)
@@ -293,10 +296,11 @@ def fold_moments(
     folds: int = 1,
     prepare: Callable = as_it_is, # applied to each block of image latents, such as normalisation
     block: int = BLOCK,     # rows at a time
+    team: Team = ALONE,     # of processes that all call this
 ) -> list[Moments]:
     "The moments of each fold's pairs, in one pass; files are read ahead. Raises as `check_lengths` does."
     sums = [Sums(text[:1].shape[1], image[:1].shape[1], text.device) for _ in range(folds)]
-    number, read = fold_of(len(image), folds), pair_blocks(text, image, image_of, prepare, block)
+    number, read = fold_of(len(image), folds), pair_blocks(text, image, image_of, prepare, block, team)
     for x, y, images, counts in ahead(read) if stored(text) else read:
         fold = number[images.cpu() % len(number)].to(x.device)
         captions = fold.repeat_interleave(counts)
@@ -306,7 +310,7 @@ def fold_moments(
         many, few = (torch.bincount(some, minlength=folds).tolist() for some in (captions, fold))
         for some, part in zip(sums, zip(x.split(many), y.split(few), counts.split(few))):
             some.add(*part)
-    return [some.moments() for some in sums]
+    return [some.moments(team) for some in sums]
 
 # %% ../nbs/01_models.ipynb #6fb25d95
 def moments(
@@ -315,9 +319,10 @@ def moments(
     image_of: torch.Tensor, # (N,) int64
     prepare: Callable = as_it_is, # applied to each block of image latents, such as normalisation
     block: int = BLOCK,     # rows at a time
+    team: Team = ALONE,     # of processes that all call this
 ) -> Moments:
     "Means and covariances of the pairs (text[i], image[image_of[i]]), in float64; raises as `check_lengths` does."
-    return fold_moments(text, image, image_of, 1, prepare, block)[0]
+    return fold_moments(text, image, image_of, 1, prepare, block, team)[0]
 
 # %% ../nbs/01_models.ipynb #ac511f0b
 class Affine(Translator):
@@ -366,7 +371,7 @@ class Ridge(Affine, name="ridge"):
         self.alpha = alpha
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        m = check_moments(moments(text, image, image_of), "ridge")
+        m = check_moments(moments(text, image, image_of, team=self.team), "ridge")
         std_x = m.xx.diagonal().clamp(min=1e-12).sqrt()
         ridge = self.alpha/len(text)*torch.eye(self.dx, dtype=m.xx.dtype, device=m.xx.device)
         w = solve(m.xx/torch.outer(std_x, std_x) + ridge, m.xy/std_x[:, None]) # (Dx, Dy), in units of y
@@ -385,7 +390,7 @@ def components(
 class PCACosine(Affine, name="pca_cosine"):
     "Principal components of the wider side, matched with the narrower side as it stands (team C)."
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        m = check_moments(moments(text, image, image_of), "pca_cosine")
+        m = check_moments(moments(text, image, image_of, team=self.team), "pca_cosine")
         if self.dx <= self.dy:
             self.matrix.copy_(components(m.yy, self.dx))
         else:
@@ -420,7 +425,7 @@ class WhitenedProcrustes(Affine, name="whitened_procrustes"):
         self.eps = eps
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        m = check_moments(moments(text, image, image_of), "whitened_procrustes")
+        m = check_moments(moments(text, image, image_of, team=self.team), "whitened_procrustes")
         white_x, white_y = matrix_power(m.xx, -.5, self.eps), matrix_power(m.yy, -.5, self.eps)
         rotation = procrustes(white_x @ m.xy @ white_y)
         self.set(matrix_power(m.yy, .5, self.eps) @ rotation.T @ white_x, m.mean_x, m.mean_y)
@@ -653,11 +658,11 @@ def choose_canonical(
     "Moments, summed once, and what the model leaves open, chosen by cross-validation unless it is known from before."
     choice = model.choice or model.given
     if None not in choice:
-        whole = moments(SeenRows(text, model.features), image, image_of, F.normalize)
+        whole = moments(SeenRows(text, model.features), image, image_of, F.normalize, team=model.team)
         return check_moments(whole, "canonical"), choice
     seen, first = SeenRows(text, model.features), image_of[:MOST_FOLDED] # enough of so many to choose by
     rows = fold_rows(first, len(image), model.folds)
-    each = fold_moments(seen, image, image_of, model.folds, F.normalize)
+    each = fold_moments(seen, image, image_of, model.folds, F.normalize, team=model.team)
     whole = check_moments(reduce(Moments.joined, each), "canonical")
     folds = [held_out(whole.joined(m, -1), seen, image, first[own], own, model.most) for m, own in zip(each, rows)]
     given = zip(model.given, (RIDGES_X, RIDGES_Y, POWERS))

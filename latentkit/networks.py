@@ -55,24 +55,24 @@ def solved(closed: Affine, text: Rows, image: Rows, image_of: torch.Tensor) -> A
 # %% ../nbs/01c_networks.ipynb #f951c060
 @torch.no_grad()
 def start_affine(
+    model: Translator,      # that starts; `choice` and `team` are its own
     layer: nn.Linear,       # its weight is set in place
     name: str,              # of an affine closed form: "ridge", "whitened_procrustes", "canonical"
     text: Rows,             # (N, Dx), as the layer sees it
     image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
     bias: nn.Parameter | None = None, # takes the offset; None: the layer's own does
-    choice: tuple | None = None,      # see `Translator`
-) -> tuple | None: # what is chosen now
+) -> None:
     "Set a linear layer to a closed form's solution; raises `InputError` for a model that is not affine in its input."
     known = [n for n, model in MODELS.items() if issubclass(model, Affine) and n != "canonical_rff"]
     if name not in known: raise unknown_name("model option closed_form", "", name, known)
     options = PLAIN_CANONICAL if name == "canonical" else {}
     closed = make_model(name, layer.in_features, layer.out_features, **options).to(text.device)
-    closed.choice = choice
+    closed.choice, closed.team = model.choice, model.team
     closed = solved(closed, text, image, image_of)
     layer.weight.copy_(closed.matrix)
     (layer.bias if bias is None else bias).copy_(closed.offset)
-    return closed.choice
+    model.choice = closed.choice
 
 # %% ../nbs/01c_networks.ipynb #97504834
 class Linear(Translator, name="linear"):
@@ -85,7 +85,7 @@ class Linear(Translator, name="linear"):
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         if self.closed_form:
-            start_affine(self.map, self.closed_form, text, image, image_of)
+            start_affine(self, self.map, self.closed_form, text, image, image_of)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.map(x)
@@ -181,11 +181,11 @@ class LatentMapper(Translator, name="mlp"):
 
     @torch.no_grad()
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        m = check_moments(moments(SeenRows(text, F.normalize), image, image_of, F.normalize), "mlp")
+        m = check_moments(moments(SeenRows(text, F.normalize), image, image_of, F.normalize, team=self.team), "mlp")
         self.mean.copy_(m.mean_x)
         if self.closed_form:
             centred = SeenRows(text, lambda x: F.normalize(x) - self.mean)
-            return start_affine(self.map, self.closed_form, centred, image, image_of)
+            return start_affine(self, self.map, self.closed_form, centred, image, image_of)
         self.map.weight.copy_(procrustes(m.xy).T)
         self.map.bias.copy_(m.mean_y)
 
@@ -204,7 +204,7 @@ class WithShortcut(Translator):
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
         if self.closed_form:
-            start_affine(self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
+            start_affine(self, self.shortcut, self.closed_form, text, image, image_of, zero(self.deep[-1]).bias)
 
     def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
         return add_map(self.deep(x), x, self.shortcut)
@@ -342,7 +342,7 @@ class AffineResMLP(Translator, name="affine_resmlp"):
         self.blocks = nn.ModuleList([added_block(dy, hidden, dropout) for _ in range(blocks)])
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        start_affine(self.affine, self.closed_form, text, image, image_of)
+        start_affine(self, self.affine, self.closed_form, text, image, image_of)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.affine(x)
@@ -366,7 +366,7 @@ class GeomAdapter(Translator, name="geom_adapter"):
         self.adapter = nn.Sequential(nn.Linear(dy, hidden), nn.GELU(), Dropout(dropout), zero(nn.Linear(hidden, dy)))
 
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        start_affine(self.affine, "whitened_procrustes", text, image, image_of)
+        start_affine(self, self.affine, "whitened_procrustes", text, image, image_of)
 
     def begin_epoch(self, epoch: int, mrr: list) -> None:
         since = mrr[self.unfreeze-1:] # before the matrix first learned, and after each epoch since
@@ -410,7 +410,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
         self.mean.copy_(mean_of(SeenRows(text, F.normalize)))
         if self.closed_form:
             centred = SeenRows(text, lambda x: F.normalize(x) - self.mean)
-            self.choice = start_unit(self.affine, self.closed_form, centred, image, image_of, self.choice)
+            start_unit(self, self.affine, self.closed_form, centred, image, image_of)
             zero(self.deep[-1])
 
     def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
@@ -429,20 +429,19 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
 # %% ../nbs/01c_networks.ipynb #e5f8b1c3
 @torch.no_grad()
 def start_unit(
+    model: Translator,      # that starts
     layer: nn.Linear,       # is set in place
     name: str,              # of an affine closed form
     text: Rows,             # (N, Dx), as the layer sees it
     image: Rows,            # (M, Dy)
     image_of: torch.Tensor, # (N,) int64
-    choice: tuple | None,
-) -> tuple | None:
+) -> None:
     "As `start_affine`, scaled to a mean length of 1 over the first 10 000 captions."
-    choice = start_affine(layer, name, text, image, image_of, choice=choice)
+    start_affine(model, layer, name, text, image, image_of)
     length = torch.linalg.vector_norm(layer(text[:10_000]), dim=1).mean()
     if length > 0: # 0 where the closed form has found nothing to say
         layer.weight.div_(length)
         layer.bias.div_(length)
-    return choice
 
 # %% ../nbs/01c_networks.ipynb #26071815
 class TunedWords(Translator):
@@ -477,7 +476,7 @@ class TunedWords(Translator):
 
     @torch.no_grad()
     def start(self, text: Rows, image: Rows, image_of: torch.Tensor) -> None:
-        self.inner.choice = self.choice
+        self.inner.choice, self.inner.team = self.choice, self.team
         self.inner.start(SeenRows(text, self.eval().dense), image, image_of)
         self.choice = self.inner.choice
 

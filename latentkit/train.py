@@ -442,7 +442,7 @@ class TrainingState:
         torch.manual_seed(recipe.seed)
         device = batches.device
         self.model = new_translator(recipe, batches).to(device)
-        self.model.choice = choice
+        self.model.choice, self.model.team = choice, batches.team
         self.model.start(*known(batches))
         give_memory_back() # a closed form has held as much as the captions
         self.loss = make_loss(recipe.loss, **recipe.loss_options).to(device)

@@ -12,7 +12,7 @@ import torch
 from latentkit import gallery
 from latentkit.data import split_by_image
 from latentkit.losses import LOSSES, make_loss
-from latentkit.models import MODELS
+from latentkit.models import MODELS, fold_moments
 from latentkit.recipes import get_recipe
 from latentkit.sample import toy
 from latentkit.team import join, sum_gradients
@@ -70,11 +70,14 @@ def recipes() -> dict:
 
 
 def ranks() -> dict:
-    "Ranks in a gallery of many blocks, with copies."
+    "Ranks in a gallery of many blocks, with copies; and moments of many blocks."
     rng, gallery.BLOCK = np.random.default_rng(0), 77
     latents = np.tile(rng.standard_normal((500, 24), "f4"), (2, 1))
     query, target = latents[:300] + rng.standard_normal((300, 24), "f4"), np.arange(300)
-    return {"ranks": gallery.gallery_ranks(query, latents, target, join()).tolist()}
+    x, image, image_of = torch.from_numpy(latents[:, :7]), torch.from_numpy(latents[::3, 7:]), torch.arange(1000)//3
+    sums = fold_moments(x, image, image_of, 3, block=64, team=join())
+    return {"ranks": gallery.gallery_ranks(query, latents, target, join()).tolist(),
+            "moments": [value for m in sums for part in m.sums() for value in part.flatten().tolist()]}
 
 
 def resume(folder: Path) -> dict:
