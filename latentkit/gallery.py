@@ -94,7 +94,7 @@ def gallery_ranks(
     return ((len(latents) + 1 + team.sum(balance))/2).cpu().numpy()
 
 # %% ../nbs/01g_gallery.ipynb #151cf58f
-KINDS = {"flat": 1 << 28, "HNSW": 1 << 30, "IVF-PQ": math.inf} # bytes of float32 up to which each serves
+KINDS = {"flat": 1 << 28, "HNSW": 1 << 29, "IVF-PQ": math.inf} # bytes of float32 up to which each serves
 CANDIDATES, PROBES, BYTES = 300, 64, 64 # that an index proposes; lists that are looked at; of an image in IVF-PQ
 
 def faiss_module():
