@@ -148,10 +148,11 @@ function page({ model, el }) {
     const element = pictured(event.target);
     if (element === under) return;
     under = element;
+    if (stays) return; // a new page under a mouse that rests is no move
     close();
     if (element) waits = setTimeout(() => enlarge(element), 450);
   };
-  content.onmouseleave = () => { under = null; close(); };
+  content.onmouseleave = () => { under = null; if (!stays) close(); };
 
   const keys = (event) => {
     const at = event.target, ours = root();
