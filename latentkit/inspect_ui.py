@@ -19,7 +19,7 @@ from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock, RLock, Thread
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 from urllib.request import urlopen
@@ -159,7 +159,7 @@ class Inspector(widgets.VBox):
     ):
         missing = [*TWO]*(len(seen.predictions) < 2) + ["suspect"]*(seen.suspects is None)
         captions = {label: kind for label, kind in CAPTIONS.items() if kind not in missing}
-        self.seen, self.marks, self.aligning = seen, marks, False
+        self.seen, self.marks, self.aligning, self.turn = seen, marks, False, RLock()
         self.options = {"caption": captions, "picture": PICTURES}
         self.__dict__.update(state_of(seen) | choosing_controls(seen, captions, k) | filter_controls(seen))
         self.buttons = buttons()
@@ -178,19 +178,19 @@ class Inspector(widgets.VBox):
         return "picture" if self.view.value == "picture" else "caption"
 
     def align(self, cause) -> None:
-        "Bring everything into line with an event."
-        if self.aligning: # it is this method itself that changes the widget
-            return
-        self.aligning = True
-        try:
-            page = react(self, cause)
-        except InputError as error:
-            page = render("<p>{{ error }}</p>", error=str(error))
-        finally:
-            self.aligning = False
-        if page is not None:
-            show_controls(self)
-            self.page.show(page)
+        "Bring everything into line with an event; one of another thread waits for its turn."
+        with self.turn:
+            if self.aligning: return # it is this method itself that changes the widget
+            self.aligning = True
+            try:
+                page = react(self, cause)
+            except InputError as error:
+                page = render("<p>{{ error }}</p>", error=str(error))
+            finally:
+                self.aligning = False
+            if page is not None:
+                show_controls(self)
+                self.page.show(page)
 
 # %% ../nbs/04a_inspect.ipynb #9fa83e8c
 def bind(app: Inspector) -> None:
@@ -461,8 +461,6 @@ def make_ready(app: Inspector) -> None:
     except Exception as error: # a library's, of any kind: nobody else would hear of it
         app.told.value = render("<small>all pictures: {{ error }}</small>", error=str(error))
     else:
-        while app.aligning:
-            time.sleep(.01)
         app.align(app.where)
     finally:
         app.waits = False
