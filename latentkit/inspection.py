@@ -499,12 +499,12 @@ def text_page(seen: Inspection, text: str, caption: int | None, names: list, k: 
     return head + retrieved(seen, similarities, k, own)
 
 # %% ../nbs/04e_inspection.ipynb #05cf9725
-def one_of_all(seen: Inspection, row: np.int64, note: str) -> Markup: # row: of `pairs.image`
+def one_of_all(seen: Inspection, row: np.int64, name: str, note: str) -> Markup: # row: of `pairs.image`
     "Any picture with a note; a picture of validation leads to its page."
     place = int(np.searchsorted(seen.images, row))
     if place < len(seen.images) and seen.images[place] == row:
         return framed_picture(seen, place, note)
-    return picture_html(seen.folder, readable(seen.pairs.names[[row]])[0], note)
+    return picture_html(seen.folder, name, note)
 
 def open_everything(seen: Inspection) -> Gallery:
     "All images of the pairs, to search; where they are many, an index is built when they are first asked for."
@@ -517,8 +517,10 @@ def page_of_all(seen: Inspection, text: str, names: list, k: int) -> Markup:
     strips, gallery = [], open_everything(seen)
     for name in names:
         cosines, rows = (found[0] for found in gallery.search(translated(seen, name, text)[None], k))
-        list(POOL.map(lambda title: thumbnail(seen.folder, title, SIDE), readable(seen.pairs.names[rows])))
-        pictures = [one_of_all(seen, rows[place], f"{place + 1}. {cosines[place]:.3f}") for place in range(len(rows))]
+        titles = readable(seen.pairs.names[rows])
+        list(POOL.map(lambda title: thumbnail(seen.folder, title, SIDE), titles))
+        pictures = [one_of_all(seen, row, title, f"{place}. {cosine:.3f}")
+                    for place, (row, title, cosine) in enumerate(zip(rows, titles, cosines), 1)]
         strips.append(render(STRIP, name=name, pictures=pictures, rank=""))
     return render("""<h3>{{ text }}</h3><p><small>among all {{ count }} pictures ({{ kind }}: it finds {{ recall }}
 of the ten nearest); below each its place and its cosine</small></p>
