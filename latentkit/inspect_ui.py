@@ -691,6 +691,7 @@ ONLY_WIDGETS = {"VoilaConfiguration": {
 
 def one_kernel() -> type:
     "A manager of Jupyter's kernels that has one for all pages, and keeps it when a page is closed."
+    from jupyter_client.session import Session
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
     from voila.shutdown_kernel_handler import VoilaShutdownKernelHandler
 
@@ -700,8 +701,16 @@ def one_kernel() -> type:
 
         async def start_kernel(self, *args, **options) -> str:
             if self.started is None or self.started.done() and self.started.result() not in self:
-                self.started = asyncio.ensure_future(super().start_kernel(*args, **options))
+                self.started = asyncio.ensure_future(self.start_it(*args, **options))
             return await asyncio.shield(self.started)
+
+        async def start_it(self, *args, **options) -> str:
+            "Two pages with one session would take each other's connection: each page gets its own."
+            name = await super().start_kernel(*args, **options)
+            kernel = self.get_kernel(name)
+            kernel.client = lambda **more: type(kernel).client(
+                kernel, session=Session(parent=kernel, key=kernel.session.key), **more)
+            return name
 
     async def stay(handler, kernel_id: str) -> None:
         handler.set_status(204)
@@ -749,4 +758,5 @@ def serve(
         App: Any = type("App", (Voila,), {"launch_browser": lambda app: Thread(target=ready, daemon=True).start()})
         config = Config(ONLY_WIDGETS)
         config.VoilaConfiguration.multi_kernel_manager_class = one_kernel()
+        config.VoilaExecutor.startup_timeout = 600 # a page that waits longer for the kernel, which reads, would end it
         App.launch_instance([str(path), *flags], config=config)

@@ -1,6 +1,8 @@
 "The inspector in a real browser: served by Voila on a last run, driven as a person would."
 import socket, subprocess, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -241,6 +243,12 @@ def hovered(browser, sky):
         if tip.is_displayed() and tip.text:
             return True
     return False
+
+
+def test_many_open_it_at_once(browser):
+    with ThreadPoolExecutor(4) as people:
+        pages = people.map(lambda _: urlopen(browser.address, timeout=60).read(), range(4))
+        assert all(b"jupyter.widget-view" in page for page in pages)
 
 
 def test_a_link_leads_back_to_the_same_view(browser, run):
