@@ -345,9 +345,11 @@ class Trials:
         return {number: trial for number, trial in self.current().items() if trial.state.is_finished()}
 
 # %% ../nbs/02a_search.ipynb #e84b9194
-def best_number(trials: Trials) -> int | None:
+def best_number(
+    finished: dict, # number -> finished trial, of one look: other processes finish more meanwhile
+) -> int | None:
     "The number of the best complete trial, the lowest of equals; None where there is none."
-    values = {number: t.value for number, t in trials.finished().items() if t.state.name == "COMPLETE"}
+    values = {number: trial.value for number, trial in finished.items() if trial.state.name == "COMPLETE"}
     return max(values, key=values.get, default=None)
 
 # %% ../nbs/02a_search.ipynb #3e7f7b95
@@ -429,8 +431,9 @@ def attempt(
         "epochs": len(lines) - bool(checkpoint), "seconds": time.perf_counter() - began}) # its history has an epoch 0
     if not checkpoint and not note:
         raise need_optuna().TrialPruned
-    best = best_number(trials)
-    if checkpoint and (best is None or (top["mrr"], -number) > (trials.finished()[best].value, -best)):
+    finished = trials.finished()
+    best = best_number(finished)
+    if checkpoint and (best is None or (top["mrr"], -number) > (finished[best].value, -best)):
         checkpoint.save(trials.folder/"best_model.pth")
     return top["mrr"] if checkpoint else math.nan
 
@@ -458,7 +461,8 @@ def write_text(path: Path, text: str) -> None:
 # %% ../nbs/02a_search.ipynb #edd6b07e
 def publish(trials: Trials) -> pd.DataFrame:
     "Bring the folder's files to what the study says, and return the table of results."
-    finished, best = trials.finished(), best_number(trials)
+    finished = trials.finished()
+    best = best_number(finished)
     if best is not None:
         config = {name: finished[best].params[name] for name in trials.space.choices}
         said = {key: finished[best].user_attrs["result"][key] for key in ("mrr", "protocol", "best_epoch")}
@@ -475,10 +479,11 @@ def mend_best(trials: Trials, progress: bool) -> None:
     "Train the best configuration again where best_model.pth is not its checkpoint."
     from latentkit.checkpoint import Checkpoint, check_made_for
     from latentkit.train import fit, whole
-    best, path = best_number(trials), trials.folder/"best_model.pth"
+    finished, path = trials.finished(), trials.folder/"best_model.pth"
+    best = best_number(finished)
     if best is None:
         return
-    recipe = trials.space.recipe(trials.recipe, trials.finished()[best].params)
+    recipe = trials.space.recipe(trials.recipe, finished[best].params)
     try:
         found = Checkpoint.load(path)
         check_made_for(found, path, trials.pairs, trials.split)
@@ -577,10 +582,11 @@ def open_trials(
         study = optuna.create_study(storage=database, study_name=name, direction="maximize", load_if_exists=True,
                                     pruner=pruner if method == "tpe" else optuna.pruners.NopPruner())
         trials = Trials(study, database, recipe, space, method, seed, pairs, split, folder, device)
-        results_table(trials.finished(), space) # reads all that there is
+        finished = trials.finished()
+        results_table(finished, space) # reads all that there is
         for trial in trials.attempts():
             space.recipe(recipe, trial.params)
-        best_number(trials)
+        best_number(finished)
     return trials
 
 # %% ../nbs/02a_search.ipynb #17222e7f
