@@ -1,4 +1,4 @@
-"What the processes of a team do in tests/test_team.py: python team.py losses|recipes|ranks|resume FOLDER."
+"What the processes of a team do in tests/test_team.py: python team.py losses,recipes|ranks|resume FOLDER."
 import inspect
 import json
 import os
@@ -96,7 +96,8 @@ def resume(folder: Path) -> dict:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    what, folder = sys.argv[1], Path(sys.argv[2])
-    found = resume(folder) if what == "resume" else {"losses": losses, "recipes": recipes, "ranks": ranks}[what]()
-    if join().rank == 0:
-        (folder/f"{what}-{join().size}.json").write_text(json.dumps(found))
+    folder = Path(sys.argv[2])
+    for what in sys.argv[1].split(","):
+        found = resume(folder) if what == "resume" else {"losses": losses, "recipes": recipes, "ranks": ranks}[what]()
+        if join().rank == 0:
+            (folder/f"{what}-{join().size}.json").write_text(json.dumps(found))

@@ -30,22 +30,26 @@ def together(folder: Path, size: int, *what: str) -> list[int]:
             process.wait()
 
 
-def one_and_two(folder: Path, what: str) -> tuple[dict, dict]:
-    "What one process finds, and what two find together."
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict[str, list[dict]]:
+    "What one process finds, and what two find together, by what they do."
+    folder, work = tmp_path_factory.mktemp("found"), ("losses", "recipes")
     for size in 1, 2:
-        assert together(folder, size, what) == [0]*size
-    return tuple(json.loads((folder/f"{what}-{size}.json").read_text()) for size in (1, 2))
+        assert together(folder, size, ",".join(work)) == [0]*size
+    return {what: [json.loads((folder/f"{what}-{size}.json").read_text()) for size in (1, 2)] for what in work}
 
 
-def test_every_loss_and_its_gradient_are_those_of_the_whole_batch(tmp_path):
-    one, two = one_and_two(tmp_path, "losses")
+@pytest.mark.xdist_group("found")
+def test_every_loss_and_its_gradient_are_those_of_the_whole_batch(found):
+    one, two = found["losses"]
     assert one.keys() == two.keys() and len(one) >= 9
     for name in one:
         assert np.abs(one[name]).max() > 1e-3 and np.allclose(one[name], two[name], atol=1e-5), name
 
 
-def test_ten_recipes_end_as_in_one_process(tmp_path):
-    one, two = one_and_two(tmp_path, "recipes")
+@pytest.mark.xdist_group("found")
+def test_ten_recipes_end_as_in_one_process(found):
+    one, two = found["recipes"]
     assert len(one) == 10 and all(abs(one[name] - two[name]) < .003 for name in one), (one, two)
 
 
