@@ -53,7 +53,7 @@ results: $(READY) ## run everything that RESULTS.md holds, and write it: make re
 	@$(BIN)/python tests/readme.py
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 --dist loadgroup tests
+	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 --dist loadgroup tests
 
 lowest: ## run the core of the tests with the lowest versions that settings.ini promises: make lowest PYTHON=python3.11
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || { echo "The lowest versions exist for Python 3.10 and 3.11: make lowest PYTHON=python3.11"; exit 1; }
@@ -95,4 +95,5 @@ $(READY): settings.ini setup.py $(CONSTRAINTS)
 	@echo "Installing into .venv, once (a few minutes) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c $(CONSTRAINTS) -e '.[dev]'
+	@$(BIN)/python -m compileall -q -j 0 .venv >/dev/null 2>&1 || true # on all cores; some files of packages are no Python
 	@touch $@
