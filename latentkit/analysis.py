@@ -44,6 +44,8 @@ def plot_history(
         right.plot(log.epoch[best], log.mrr[best], "o", color=style["color"])
     left.set(xlabel="epoch", ylabel="training loss (first epoch = 1)", ylim=(0, None))
     right.set(xlabel="epoch", ylabel=f"validation MRR ({monitor})")
+    for ax in left, right:
+        ax.locator_params("x", integer=True)
     add_legend(right)
     return figure
 
