@@ -173,6 +173,11 @@ def test_a_person_searches_compares_marks_and_asks(browser, run):
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys("a red star on snow")
     wait(browser, lambda text: "a red star on snow" in text and "changed by the edit" in text, "a typed text")
+    Select(labelled(browser, "Among", "select")).select_by_visible_text("all pictures")
+    wait(browser, lambda text: "among all 2,000 pictures" in text and "changed by the edit" not in text, "all of them")
+    known = run.pairs.names[run.pairs.gallery(run.rows)[0]] # of validation
+    titles = [picture.get_attribute("title") for picture in pictures(browser)]
+    assert any(not any(name in title for name in known) for title in titles), titles
 
 
 def test_a_person_walks_with_the_mouse_and_the_keys(browser, run):
