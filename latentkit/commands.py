@@ -526,6 +526,8 @@ def execute(
     import logging
     import papermill
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    if not debug: # a cell's error that came with Ctrl-C, and that nobody waited for
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     os.environ.setdefault("TQDM_MININTERVAL", "1")
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1") # a debugger's warning
     papermill.iorw.papermill_io.register("draft:", draft := Draft())

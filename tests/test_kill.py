@@ -2,14 +2,20 @@
 
 Sixty kills: .venv/bin/python tests/faults.py kills --count 60
 """
+import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import papermill
+import pytest
 from final import differing, files, finished, flags, halves, killed_often
 from project import ROOT
+
+from latentkit.commands import execute
 
 def test_nothing_is_lost_by_kills(data, whole, tmp_path):
     "Also: no half file under a final name, and nothing left over at the end."
@@ -84,3 +90,20 @@ def test_second_ctrl_c_stops_the_run(data, tmp_path):
     run.send_signal(signal.SIGINT)
     errors = run.communicate()[1]
     assert run.returncode == 130 and "Stopped." in errors and "Traceback" not in errors
+
+def test_an_error_that_nobody_waited_for_is_not_shown(monkeypatch, caplog, tmp_path):
+    "A cell may fail by the first Ctrl-C in the moment in which the second one stops the command."
+    async def fails():
+        raise RuntimeError("Traceback")
+    def stopped(*_, **__):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(asyncio.wait([loop.create_task(fails())]))
+        loop.close()
+        raise KeyboardInterrupt
+    monkeypatch.setattr(papermill, "execute_notebook", stopped)
+    for debug in True, False:
+        caplog.clear()
+        with pytest.raises(KeyboardInterrupt):
+            execute(tmp_path/"any.ipynb", tmp_path/"out.ipynb", {}, debug)
+        gc.collect()
+        assert bool(caplog.records) == debug
