@@ -367,6 +367,8 @@ def keep(path, found):
 def main(options):
     "Make the data and measure."
     found = {}
+    if options.folder:
+        options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         for part in "all", "team":
