@@ -226,10 +226,10 @@ def picture_order(seen: Inspection, kind: str, name: str, caption: int) -> np.nd
 # %% ../nbs/04e_inspection.ipynb #347f77c4
 def having(texts: list, words: str, order: np.ndarray) -> np.ndarray:
     "Those of `order` (places in `texts`, in lower case) whose text has all the words, as parts of words too."
-    wanted = words.lower().split()
-    if not wanted:
-        return order
-    return np.array([place for place in order.tolist() if all(word in texts[place] for word in wanted)], np.int64)
+    places = order.tolist()
+    for word in words.lower().split():
+        places = [place for place in places if word in texts[place]]
+    return np.array(places, np.int64)
 
 # %% ../nbs/04e_inspection.ipynb #0f3c417a
 CLUSTERS, HUB = 12, 5 # groups of pictures; times the mean, from which a picture counts as a hub

@@ -92,9 +92,9 @@ def silent(browser):
 
 
 def wait(browser, true, what):
-    "Until the page's text is as it should be."
+    "Until the page's text is as it should be; what `true` gives then."
     patient = WebDriverWait(browser, 60, ignored_exceptions=[StaleElementReferenceException])
-    patient.until(lambda d: true(d.find_element(By.CSS_SELECTOR, PAGE).text), what)
+    return patient.until(lambda d: true(d.find_element(By.CSS_SELECTOR, PAGE).text), what)
 
 
 def labelled(browser, label, kind):
@@ -125,8 +125,8 @@ def marked(run, mark):
 
 
 def listed(browser):
-    "The chosen line of the list; nothing while it is drawn."
-    return "".join(line.text for line in shown(browser, ".lk-line[aria-selected=true] .text"))
+    "The chosen line of the list; nothing while it is drawn or not there yet."
+    return "".join(line.text for line in shown(browser, ".lk-line[aria-selected=true] .text")).strip("…")
 
 
 def search_worst(browser, run, word):
@@ -182,7 +182,7 @@ def test_a_person_searches_compares_marks_and_asks(browser, run):
 
 def test_a_person_walks_with_the_mouse_and_the_keys(browser, run):
     opened(browser, browser.address)
-    first = listed(browser)
+    first = wait(browser, lambda text: listed(browser), "the list, which may come after the page")
     name = pictures(browser)[1].find_element(By.TAG_NAME, "img").get_attribute("alt")
     pictures(browser)[1].click()
     wait(browser, lambda text: name in text and "Pictures like it" in text, "a click on a picture opens it")
