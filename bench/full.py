@@ -216,27 +216,24 @@ def run(data, out, recipes, epochs):
 
 
 def inspector(data, out):
-    "Seconds until the inspector's page holds the app, and its `Memory`."
+    "Seconds until the inspector tells its address, and its `Memory`."
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "latentkit", "inspect", "--no-browser", "--port", port, "--out", out,
                "--data", data]
     began = time.perf_counter()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
     memory = Memory(process.pid)
     try:
-        while True:
-            try:
-                page = urllib.request.urlopen(f"http://localhost:{port}", timeout=300).read().decode()
-                break
-            except OSError:
-                if process.poll() is not None:
-                    raise SystemExit("the inspector has ended") from None
-                time.sleep(.1)
+        while "Serving" not in (line := process.stdout.readline()): # it has made a first page by then
+            if not line:
+                raise SystemExit("the inspector has ended")
+        seconds = time.perf_counter() - began
+        page = urllib.request.urlopen(f"http://localhost:{port}", timeout=300).read().decode()
         if "jupyter.widget-view+json" not in page: # what Voila shows, once all cells have run
             raise SystemExit("the page does not hold the app")
-        return time.perf_counter() - began, memory
+        return seconds, memory
     finally:
         process.terminate()
         process.wait()

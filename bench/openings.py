@@ -10,37 +10,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]/"tests"))
 import chromium
 from project import free_port
-from selenium.webdriver.support.ui import WebDriverWait
-
-# what is blank, of all that the first view shows
-BLANK = """
-const seen = css => [...document.querySelectorAll(css)].filter(e => e.checkVisibility())
-const parts = {list: '.lk-line .text', heading: '.lk-page h3', picture: '.lk-page .picture img', menu: 'select',
-               button: 'button', slider: '.noUi-handle', count: '.jupyter-widgets.widget-html'}
-return Object.entries(parts).filter(([part, css]) => {
-  const found = seen(css)
-  return !found.length || part == 'picture' && !found.every(e => e.naturalWidth)
-    || part == 'menu' && !found.every(e => e.selectedOptions.length && e.selectedOptions[0].text)
-    || ['list', 'heading'].includes(part) && !found.every(e => e.textContent.trim())
-}).map(([part]) => part)
-"""
-
-
-def opened(driver, address):
-    "Seconds until a new tab shows everything; what is still blank after a minute is an error."
-    old = driver.current_window_handle
-    driver.switch_to.new_window("tab")
-    new, began = driver.current_window_handle, time.perf_counter()
-    driver.get(address)
-    WebDriverWait(driver, 60, .02).until(lambda d: not d.execute_script(BLANK), "blank: the parts above")
-    seconds = time.perf_counter() - began
-    driver.switch_to.window(old)
-    driver.close()
-    driver.switch_to.window(new)
-    errors = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    assert not errors, errors
-    return seconds
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -57,7 +26,7 @@ def main():
             assert line, "the server has ended"
         print(f"the address is told after {time.perf_counter() - began:.1f} s")
         driver = chromium.started()
-        seconds = [opened(driver, f"http://localhost:{port}") for _ in range(options.count)]
+        seconds = [chromium.open_whole(driver, f"http://localhost:{port}") for _ in range(options.count)]
     finally:
         if driver:
             driver.quit()

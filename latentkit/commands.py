@@ -761,7 +761,7 @@ def inspect(
         raise wrong("out", f"no submission/val_*.npz in {str(options.out)!r}: no run was made here",
                     f"what `{called('run')}` leaves", f"Run `{called('run')}` first, or say where it was.")
     need("inspect", "voila")
-    from latentkit.inspect_ui import serve
+    from latentkit.serve import serve
     serve(options.out, options.data, options.port, not options.no_browser, options.against)
 
 # %% ../nbs/05a_commands.ipynb #3822abfe

@@ -1,5 +1,6 @@
 "A headless Chromium for the tests of pages; without one, they are skipped."
 import shutil
+import time
 
 import pytest
 
@@ -10,6 +11,7 @@ if not (CHROMIUM and DRIVER):
     pytest.skip("needs Chromium and its driver; on Debian: apt-get install chromium chromium-driver",
                 allow_module_level=True)
 from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 FLAGS = ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "disable-background-networking",
          "window-size=1280,1000")
@@ -29,6 +31,19 @@ return [...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
   return (a + .05)/(b + .05) < (large ? 3 : 4.5) ? [e.tagName + ': ' + e.textContent] : [] })
 """
 
+# what is blank, of all that the inspector's first view shows
+BLANK = """
+const seen = css => [...document.querySelectorAll(css)].filter(e => e.checkVisibility())
+const parts = {list: '.lk-line .text', heading: '.lk-page h3', picture: '.lk-page .picture img', menu: 'select',
+               button: 'button', slider: '.noUi-handle', count: '.jupyter-widgets.widget-html'}
+return Object.entries(parts).filter(([part, css]) => {
+  const found = seen(css)
+  return !found.length || part == 'picture' && !found.every(e => e.naturalWidth)
+    || part == 'menu' && !found.every(e => e.selectedOptions.length && e.selectedOptions[0].text)
+    || ['list', 'heading'].includes(part) && !found.every(e => e.textContent.trim())
+}).map(([part]) => part)
+"""
+
 def started(
     **logs: str, # such as performance="ALL", beside what the console says
 ) -> webdriver.Chrome: # to be ended with `quit`
@@ -39,3 +54,23 @@ def started(
         options.add_argument("--" + flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"} | logs)
     return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+
+def open_tab(driver: webdriver.Chrome, address: str) -> None:
+    "Open an address in a new tab, and close the old one."
+    old = driver.current_window_handle
+    driver.switch_to.new_window("tab")
+    new = driver.current_window_handle
+    driver.switch_to.window(old)
+    driver.close()
+    driver.switch_to.window(new)
+    driver.get(address)
+
+def open_whole(driver: webdriver.Chrome, address: str) -> float:
+    "Seconds until the inspector shows everything; what is still blank after a minute, or in the console, is an error."
+    began = time.perf_counter()
+    open_tab(driver, address)
+    WebDriverWait(driver, 60, .02).until(lambda d: not d.execute_script(BLANK), "a part is blank")
+    seconds = time.perf_counter() - began
+    errors = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not errors, errors
+    return seconds

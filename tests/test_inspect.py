@@ -17,10 +17,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from latentkit.data import read_pairs, split_by_image
-from latentkit.files import InputError
 from latentkit.ensemble import Predictions, blend
 from latentkit.filter import read_marks
-from latentkit.inspect_ui import serve
 from latentkit.recipes import get_recipe
 from latentkit.retrieval import full_ranks
 from latentkit.sample import sample_source
@@ -52,13 +50,7 @@ PAGE = ".lk-page .lk"
 
 def opened(driver, address, showing=PAGE + " h3"):
     "Open the app in a new tab, until it shows something."
-    old = driver.current_window_handle
-    driver.switch_to.new_window("tab")
-    new = driver.current_window_handle
-    driver.switch_to.window(old)
-    driver.close()
-    driver.switch_to.window(new)
-    driver.get(address)
+    chromium.open_tab(driver, address)
     WebDriverWait(driver, 120).until(lambda d: d.find_elements(By.CSS_SELECTOR, showing))
 
 
@@ -66,7 +58,7 @@ def opened(driver, address, showing=PAGE + " h3"):
 def browser(run):
     "Chromium on the served app."
     port = free_port()
-    call = f"from latentkit.inspect_ui import serve; serve({str(run.out)!r}, {str(run.data)!r}, {port}, browser=False)"
+    call = f"from latentkit.serve import serve; serve({str(run.out)!r}, {str(run.data)!r}, {port}, browser=False)"
     server = subprocess.Popen([sys.executable, "-c", call])
     driver = chromium.started()
     driver.address = f"http://localhost:{port}"
@@ -250,6 +242,11 @@ def hovered(browser, sky):
     return False
 
 
+def test_it_is_opened_twenty_times_in_a_row(browser):
+    for _ in range(20):
+        chromium.open_whole(browser, browser.address)
+
+
 def test_many_open_it_at_once(browser):
     with ThreadPoolExecutor(4) as people:
         pages = people.map(lambda _: urlopen(browser.address, timeout=60).read(), range(4))
@@ -289,8 +286,3 @@ def test_every_text_can_be_read(browser, scheme):
         wait(browser, lambda text, view=view: f"view={view}" in browser.current_url, view)
         faint = browser.execute_script(chromium.FAINT)
         assert not faint, (view, faint)
-
-
-def test_no_last_run_is_told(tmp_path):
-    with pytest.raises(InputError, match="no last run here"):
-        serve(str(tmp_path))

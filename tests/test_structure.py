@@ -17,7 +17,7 @@ FLOORS = [
     {"train"},
     {"ensemble", "filter", "search", "maps", "compare"},
     {"seeds", "report", "inspection", "kaggle", "anytime"},
-    {"inspect_ui"},
+    {"inspect_ui", "serve"},
     {"commands"},
 ] # from the ground up
 MODULES = {p.stem: ast.parse(p.read_text("utf-8")) for p in (ROOT/"latentkit").glob("*.py") if p.stem[0] != "_"}
