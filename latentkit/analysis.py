@@ -20,7 +20,6 @@ import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy import stats
 
 from .data import Pairs, Queries
 from .files import InputError
@@ -401,9 +400,10 @@ def told_apart(
     folds: list,          # of (rows to learn from, rows to tell apart), by image
 ) -> dict: # AUC; low and high, its 95 % interval by fold
     "How well a classifier tells the test captions from the training captions of images that it has not seen."
+    from scipy.special import stdtrit
     from sklearn.model_selection import cross_val_score
     found = cross_val_score(classifier, x, is_test, cv=folds, scoring="roc_auc", error_score="raise")
-    mean, away = found.mean(), stats.t.ppf(.975, len(folds)-1)*found.std(ddof=1)/np.sqrt(len(folds))
+    mean, away = found.mean(), stdtrit(len(folds)-1, .975)*found.std(ddof=1)/np.sqrt(len(folds))
     return {"AUC": mean, "low": max(0., mean-away), "high": min(1., mean+away)}
 
 # %% ../nbs/04_analysis.ipynb #ed021240

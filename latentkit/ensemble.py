@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.optimize import nnls
 
 try:
     import orjson
@@ -40,7 +39,7 @@ def to_float32(
 ) -> np.ndarray: # (rows, Dy) float32
     "The latents; raises `InputError` for what float32 does not hold, and warns of rows that have no direction."
     with np.errstate(over="ignore"):
-        latents = latents.astype(np.float32)
+        latents = latents.astype(np.float32, copy=False)
     check_finite(path, "embeddings", latents)
     zero = np.flatnonzero(~latents.any(1))
     if zero.size:
@@ -151,6 +150,7 @@ def blends_of(
 ) -> dict[str, Blend]:
     "The blends among the predictions: those that equal a weighted mean of the models'."
     if not models: return {}
+    from scipy.optimize import nnls
     first = {name: unit(latents[:1], name)[0].numpy() for name, latents in predictions.items()}
     parts, found = np.stack([first[name] for name in models], 1), {}
     for name in predictions.keys() - models.keys():
