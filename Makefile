@@ -4,6 +4,7 @@ OUT     ?= .
 CONSTRAINTS ?= constraints.txt
 
 SHELL := bash
+unexport PYTHONDONTWRITEBYTECODE # pip compiles nothing: what is used is compiled once, when it is first imported
 BIN   := .venv/bin
 READY := .venv/installed
 
@@ -53,7 +54,7 @@ results: $(READY) ## run everything that RESULTS.md holds, and write it: make re
 	@$(BIN)/python tests/readme.py
 
 test: $(READY) ## run every notebook and test, and check that notebooks, modules and README agree
-	@env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 --dist loadgroup tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -rs -n auto --maxprocesses=4 --dist loadgroup tests
 
 lowest: ## run the core of the tests with the lowest versions that settings.ini promises: make lowest PYTHON=python3.11
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' || { echo "The lowest versions exist for Python 3.10 and 3.11: make lowest PYTHON=python3.11"; exit 1; }
@@ -95,5 +96,4 @@ $(READY): settings.ini setup.py $(CONSTRAINTS)
 	@echo "Installing into .venv, once (a few minutes) ..."
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c $(CONSTRAINTS) -e '.[dev]'
-	@$(BIN)/python -m compileall -q -j 0 .venv >/dev/null 2>&1 || true # on all cores; some files of packages are no Python
 	@touch $@

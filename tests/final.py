@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-import latentkit.report  # noqa: E402, F401 (what the notebook imports is there before the fork)
+import imported  # noqa: E402, F401 (what the notebook imports is there before the fork)
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 from latentkit import anytime  # noqa: E402

@@ -1,4 +1,5 @@
-"What the tests of the project as a whole share: its root, its tools, and a way to run them."
+"What the tests of the project as a whole share: its root, its tools, and ways to run them."
+import multiprocessing
 import socket
 import subprocess
 import sys
@@ -6,6 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
+
+FORKED = multiprocessing.get_context("forkserver") # its processes are forked from one that has imported a lot
+FORKED.set_forkserver_preload(["imported"])
 
 def run(*command: str | Path, cwd: Path = ROOT, **options) -> subprocess.CompletedProcess:
     "A finished command, with what it printed as text."

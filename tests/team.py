@@ -1,9 +1,9 @@
-"What the processes of a team do in tests/test_team.py: python team.py losses,recipes|ranks|resume FOLDER."
+"What the processes of a team do in tests/test_team.py."
 import inspect
 import json
 import os
-import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -80,12 +80,11 @@ def ranks() -> dict:
             "moments": [value for m in sums for part in m.sums() for value in part.flatten().tolist()]}
 
 
-def resume(folder: Path) -> dict:
+def resume(folder: Path, kill: bool = False) -> dict:
     "What a training with dropout ends with that is killed in its third epoch, or goes on from there."
     pairs, split = pairs_and_split()
     recipe, team = get_recipe("best").but(epochs=4, batch_size=96), join()
     Unfinished.every = 0.
-    kill = "kill" in sys.argv
     def look(line):
         if kill and line["epoch"] == 3:
             os._exit(9)
@@ -94,10 +93,13 @@ def resume(folder: Path) -> dict:
     return {"epochs": [line["mrr"] for line in made.history]}
 
 
-if __name__ == "__main__":
+def work(rank: int, size: int, port: int, folder: Path, *what: str) -> None:
+    "Be one of so many processes, and do something; the first writes what has been found."
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "WORLD_SIZE": str(size), "RANK": str(rank)}
     torch.set_num_threads(1)
-    folder = Path(sys.argv[2])
-    for what in sys.argv[1].split(","):
-        found = resume(folder) if what == "resume" else {"losses": losses, "recipes": recipes, "ranks": ranks}[what]()
-        if join().rank == 0:
-            (folder/f"{what}-{join().size}.json").write_text(json.dumps(found))
+    do = {"losses": losses, "recipes": recipes, "ranks": ranks, "resume": partial(resume, folder),
+          "killed": partial(resume, folder, True)}
+    for name in what:
+        found = do[name]()
+        if rank == 0:
+            (folder/f"{name}-{size}.json").write_text(json.dumps(found))

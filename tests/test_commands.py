@@ -149,7 +149,7 @@ def runs(tmp_path_factory):
     first, second = [latentkit(*line, env=os.environ | {"COLUMNS": width}) for width in ("50", "120")]
     return out, first, second
 
-@pytest.mark.xdist_group("run") # both in one process, which makes the runs once
+@pytest.mark.xdist_group("run") # all in one process, which makes the runs once
 def test_run_tells_a_line_a_step(runs):
     _, first, second = runs
     for done in first, second:
@@ -172,6 +172,7 @@ def test_run_ends_with_a_table_and_what_to_submit(runs):
     assert len(second.stdout.splitlines()[-4]) > 50
     assert first.stdout.splitlines()[-3].split()[1] == second.stdout.splitlines()[-3].split()[1]
 
+@pytest.mark.xdist_group("run")
 def test_final_page_shows_results_first_and_loads_nothing(runs):
     submission = runs[0]/"submission"
     names = {path.name for path in submission.iterdir()}

@@ -1,13 +1,8 @@
 "Every notebook runs from top to bottom, its inline tests with it, as `nbdev_test` runs them."
-import multiprocessing
 import os
 
 import pytest
-from project import ROOT
-
-# each notebook has a process of its own, forked from one that has imported what takes seconds to import
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["nbdev.test", "latentkit.report", "latentkit.train", "matplotlib.pyplot"])
+from project import FORKED, ROOT
 
 def nbdev_test(notebook, said):
     "The command, with what it prints in a file."
@@ -19,7 +14,7 @@ def nbdev_test(notebook, said):
 @pytest.mark.parametrize("notebook", sorted((ROOT/"nbs").glob("*.ipynb")), ids=lambda path: path.name)
 def test_notebook_runs(notebook, tmp_path):
     said = tmp_path/"said"
-    process = CONTEXT.Process(target=nbdev_test, args=(notebook, said))
+    process = FORKED.Process(target=nbdev_test, args=(notebook, said))
     process.start()
     process.join()
     assert process.exitcode == 0, said.read_text("utf-8")[-6000:]

@@ -29,8 +29,7 @@ SPACE = replace(SPACES["D"], choices=SPACES["D"].choices | SIZES)
 PAIRS = toy()
 SPLIT = split_by_image(PAIRS.image_of, val=.25, test=.1)
 FIT = latentkit.train.fit
-torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))]) # imports much of torch, once for all children
-for name in "alembic.command", "sqlalchemy.orm": # and what Optuna imports late
+for name in "imported", "alembic.command", "sqlalchemy.orm": # and what Optuna imports late
     importlib.import_module(name)
 
 @pytest.fixture(autouse=True)

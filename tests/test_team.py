@@ -1,33 +1,31 @@
 "One recipe on two processes: what one process gives, they give together."
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import team
 from final import tiny_data
-from project import BIN, free_port
+from project import BIN, FORKED, free_port
 
 from latentkit.checkpoint import Checkpoint
 from latentkit.recipes import get_recipe
 
-WORK = Path(__file__).with_name("team.py")
-
-
 def together(folder: Path, size: int, *what: str) -> list[int]:
-    "Do something in so many processes; their exit codes."
-    there = {**os.environ, "MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(size)}
-    words = [sys.executable, str(WORK), what[0], str(folder), *what[1:]]
-    started = [subprocess.Popen(words, env={**there, "RANK": str(rank)}) for rank in range(size)]
+    "Do something in so many processes, see `team.work`; their exit codes."
+    port = free_port()
+    started = [FORKED.Process(target=team.work, args=(rank, size, port, folder, *what)) for rank in range(size)]
+    for process in started:
+        process.start()
+    for process, most in zip(started, [300, *[60]*size]): # the others hear that the first has ended
+        process.join(most)
     try:
-        first = started[0].wait(300)
-        return [first, *(process.wait(60) for process in started[1:])] # the others hear that the first has ended
+        return [process.exitcode for process in started]
     finally:
         for process in started:
             process.kill()
-            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def found(tmp_path_factory) -> dict[str, list[dict]]:
     "What one process finds, and what two find together, by what they do."
     folder, work = tmp_path_factory.mktemp("found"), ("losses", "recipes")
     for size in 1, 2:
-        assert together(folder, size, ",".join(work)) == [0]*size
+        assert together(folder, size, *work) == [0]*size
     return {what: [json.loads((folder/f"{what}-{size}.json").read_text()) for size in (1, 2)] for what in work}
 
 
@@ -55,7 +53,7 @@ def test_ten_recipes_end_as_in_one_process(found):
 
 @pytest.mark.parametrize("before, after", [(2, 1), (1, 2)])
 def test_a_killed_training_goes_on_in_another_number_of_processes(tmp_path, before, after):
-    assert together(tmp_path, before, "resume", "kill")[0] == 9
+    assert together(tmp_path, before, "killed")[0] == 9
     assert (tmp_path/"training.unfinished").is_file()
     assert together(tmp_path, after, "resume") == [0]*after
     epochs = json.loads((tmp_path/f"resume-{after}.json").read_text())["epochs"]
