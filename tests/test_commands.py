@@ -144,8 +144,9 @@ def test_checks_import_nothing_heavy(line, tmp_path):
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     "Its folder, and the same run twice: it trains, then it loads."
+    from final import tiny_data # it loads torch, which most tests here do not need
     out = tmp_path_factory.mktemp("run")
-    line = "run", "--recipes", "ridge", "--out", str(out)
+    line = "run", "--recipes", "ridge", "--data", str(tiny_data(out/"data")), "--out", str(out)
     first, second = [latentkit(*line, env=os.environ | {"COLUMNS": width}) for width in ("50", "120")]
     return out, first, second
 
