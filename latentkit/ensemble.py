@@ -39,7 +39,7 @@ def to_float32(
 ) -> np.ndarray: # (rows, Dy) float32
     "The latents; raises `InputError` for what float32 does not hold, and warns of rows that have no direction."
     with np.errstate(over="ignore"):
-        latents = latents.astype(np.float32, copy=False)
+        latents = latents.astype(np.float32)
     check_finite(path, "embeddings", latents)
     zero = np.flatnonzero(~latents.any(1))
     if zero.size:

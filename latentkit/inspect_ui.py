@@ -12,7 +12,7 @@ __all__ = ['VIEWS', 'WHERE', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'B
            'close', 'app_of', 'be_kernel']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
-import json, os, sys
+import json, sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -662,20 +662,20 @@ def app_of(out: str, data: str | None, against: str | None = None) -> widgets.Wi
     return app
 
 # %% ../nbs/04a_inspect.ipynb #71ad5e01
-def be_kernel(out: str, data: str | None, against: str | None = None) -> None: # as for `last_run`
+def be_kernel(said: int, *of: str | None) -> None: # of: as for `last_run`
     """Read a run, then be a kernel: what `serve.Reader` starts.
 
-    What is wrong with the run is said on stdout, as JSON: null, or the error's message, file and key. A line of stdin
-    has the kernel's arguments. ipywidgets is loaded again, since it was there before the kernel.
+    What is wrong with the run goes to the open file `said`, as JSON: null, or the error's message, file and key. A line
+    of stdin has the kernel's arguments. ipywidgets is loaded again, since it was there before the kernel.
     """
-    wrong, said = None, os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1) # what else is printed
+    wrong = None
     try:
-        loaded_run(out, data, against)
+        loaded_run(*of)
     except InputError as error:
         wrong = str(error), error.file, error.key
     from ipykernel.kernelapp import launch_new_instance
-    print(json.dumps(wrong), file=said, flush=True)
+    with suppress(BrokenPipeError), open(said, "w") as line:
+        line.write(json.dumps(wrong) + "\n")
     if line := sys.stdin.readline(): # none where the server has ended
         launch_new_instance(argv=[*json.loads(line), "--ext=ipywidgets", "--log-level=ERROR"])
 

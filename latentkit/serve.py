@@ -8,7 +8,6 @@ __all__ = ['PAGE', 'ONLY_WIDGETS', 'app_notebook', 'Reader', 'one_kernel', 'firs
 # %% ../nbs/04f_serve.ipynb #e8d33243
 import asyncio, json, os, subprocess, sys, tempfile, time, webbrowser
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,8 +26,8 @@ def app_notebook(*of: str | None) -> dict: # as for `inspect_ui.app_of`
     "A notebook that shows the app of a run."
     source = f"from latentkit.inspect_ui import app_of\napp_of{of!r}"
     cell = {"cell_type": "code", "id": "app", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
-    kernel = {"display_name": "python3", "language": "python", "name": "python3"}
-    return {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    kernel = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+    return {"cells": [cell], "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 # %% ../nbs/04f_serve.ipynb #bab3a7eb
 class Reader:
@@ -39,29 +38,36 @@ class Reader:
 
     def open(self) -> None:
         "Start a process."
-        code = f"from latentkit.inspect_ui import be_kernel; be_kernel{self.of!r}"
+        code = (f"import os, sys; sys.path[:] = {sys.path!r}; said = os.dup(1); os.dup2(2, 1); " # 1: what is printed
+                f"from latentkit.inspect_ui import be_kernel; be_kernel(said, *{self.of!r})")
         self.kernel = False
         self.process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            start_new_session=True, env=os.environ | {"JPY_PARENT_PID": str(os.getpid())}) # it ends with this process
+            start_new_session=True, env=os.environ | {"JPY_PARENT_PID": str(os.getpid())}) # a kernel ends with it
 
     def check(self) -> None:
         "Wait until the run has been read; raises `InputError` for what is wrong with it."
         said = self.process.stdout.readline()
         if not said:
-            raise InputError("inspect", "", f"that its reading has ended with exit code {self.process.wait()}",
+            raise InputError(self.of[0], "", f"that its reader has ended with exit code {self.process.wait()}",
                              "a run that can be read", "See what it has printed; is there enough memory?")
         if wrong := json.loads(said):
             raise as_it_was(InputError, *wrong)
 
     def become(self, command: list[str]) -> subprocess.Popen: # the process
-        "Be the kernel that a command would start; a new one, if there was one and it has died."
-        if self.kernel:
+        "Be the kernel that a command would start; a new process, where this one was one or has ended."
+        if self.kernel or self.process.poll() is not None:
             self.open()
         self.kernel = True
         with self.process.stdin as told:
             told.write(json.dumps(command[command.index("-f"):]) + "\n")
         return self.process
+
+    def end(self) -> None:
+        "End the process."
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
 
 # %% ../nbs/04f_serve.ipynb #17e3e89c
 # the extensions that draw widgets: Voila loads all of JupyterLab's that are installed, and some fail in it
@@ -83,13 +89,15 @@ def one_kernel(reader: Reader) -> type:
         started: asyncio.Future | None = None
 
         async def start_kernel(self, *args, **options) -> str:
-            if self.started is None or self.started.done() and self.started.result() not in self:
+            old = self.started
+            if old is None or old.done() and (old.exception() or reader.process.poll() is not None):
                 self.started = asyncio.ensure_future(self.start_it(*args, **options))
             return await asyncio.shield(self.started)
 
         async def start_it(self, *args, **options) -> str:
             "Two pages with one session would take each other's connection: each page gets its own."
             name = await super().start_kernel(*args, **options)
+            assert reader.kernel, "jupyter_client starts kernels in another way"
             kernel = self.get_kernel(name)
             kernel.client = lambda **more: type(kernel).client(
                 kernel, session=Session(parent=kernel, key=kernel.session.key), **more)
@@ -120,8 +128,6 @@ def serve(
     against: str | None = None, # the folder of another run on these data
 ) -> None:
     "Serve the app on a run, by Voila, until it is stopped; raises `InputError` where that cannot be."
-    if not find_spec("voila"):
-        raise InputError("inspect", "voila", "no such package", "the package voila", "Install it: pip install voila.")
     began = time.perf_counter()
     print(f"Reading {out} ...", flush=True)
     of = str(out), data and str(data), against and str(against)
@@ -142,7 +148,10 @@ def serve(
             App: Any = type("App", (Voila,), {"launch_browser": lambda app: Thread(target=ready, daemon=True).start()})
             config = Config(ONLY_WIDGETS)
             config.VoilaConfiguration.multi_kernel_manager_class = one_kernel(reader)
+            config.KernelManager.autorestart = False # a page starts a new one where it has died
             config.VoilaExecutor.startup_timeout = 600 # a page that waits longer for the kernel would end it
             App.launch_instance([str(path), *flags], config=config)
+    except ImportError as error:
+        raise InputError("inspect", "voila", str(error), "voila", "Install it: pip install voila.") from None
     finally:
-        reader.process.kill()
+        reader.end()

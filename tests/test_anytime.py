@@ -13,6 +13,7 @@ from latentkit.anytime import Plan, models_of
 from latentkit.data import split_by_image
 from latentkit.recipes import get_recipe
 from latentkit.sample import toy
+from project import FORKED
 
 CPUS = [torch.device("cpu")]*2
 SMALL = get_recipe("best").but(epochs=3, model_options=dict(hidden=32), batch_size=64)
@@ -20,6 +21,11 @@ SMALL = get_recipe("best").but(epochs=3, model_options=dict(hidden=32), batch_si
 @pytest.fixture(scope="module")
 def pairs():
     return toy(images=200, each=3)
+
+@pytest.fixture
+def forked(monkeypatch):
+    "The processes of devices have imported already what they need, in place of new ones."
+    monkeypatch.setattr(anytime, "get_context", lambda method: FORKED)
 
 def plan_in(folder, pairs, *recipes) -> Plan:
     "A plan without hurry."
@@ -38,7 +44,7 @@ def test_two_processes_make_the_models_of_one(pairs, tmp_path, capsys):
         assert (tmp_path/"two"/ours.recipe.checkpoint).is_file()
     assert "cpu other: epoch 3/3, val MRR" in capsys.readouterr().out # each process tells of its epochs
 
-def test_a_process_that_dies_costs_its_own_model_only(pairs, tmp_path, capsys, monkeypatch):
+def test_a_process_that_dies_costs_its_own_model_only(pairs, tmp_path, capsys, monkeypatch, forked):
     begin = anytime.Worker.begin
     def begin_and_die(worker, job):
         pid = worker.pid.result()
@@ -50,11 +56,11 @@ def test_a_process_that_dies_costs_its_own_model_only(pairs, tmp_path, capsys, m
     assert sorted(came) == ["other", "quick"]
     assert "best: left out, since its process on cpu has died" in capsys.readouterr().out
 
-def test_an_error_in_a_process_is_told_as_it_was(pairs, tmp_path):
+def test_an_error_in_a_process_is_told_as_it_was(pairs, tmp_path, forked):
     with pytest.raises(anytime.InputError, match="recipe wrong, optimiser: found"):
         list(models_of(plan_in(tmp_path, pairs, SMALL.but(name="wrong", optimiser="sgdd")), CPUS))
 
-def test_ctrl_c_ends_the_trainings_at_work_in_good_order(pairs, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_ends_the_trainings_at_work_in_good_order(pairs, tmp_path, capsys, monkeypatch, forked):
     "The models have no end of their own; what has been reached is kept, and no other is begun."
     endless = [SMALL.but(name=name, epochs=10**6) for name in ("one", "two", "three")]
     plan, wait, said = plan_in(tmp_path, pairs, *endless), anytime.wait, []

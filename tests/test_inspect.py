@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 
 pytest.importorskip("voila")
@@ -62,6 +63,7 @@ def browser(run):
     server = subprocess.Popen([sys.executable, "-c", call])
     driver = chromium.started()
     driver.address = f"http://localhost:{port}"
+    driver.server = psutil.Process(server.pid)
     try:
         until = time.monotonic() + 120
         while socket.socket().connect_ex(("localhost", port)):
@@ -286,3 +288,12 @@ def test_every_text_can_be_read(browser, scheme):
         wait(browser, lambda text, view=view: f"view={view}" in browser.current_url, view)
         faint = browser.execute_script(chromium.FAINT)
         assert not faint, (view, faint)
+
+
+def test_a_page_has_a_new_process_where_the_old_one_has_died(browser):
+    child, = browser.server.children()
+    child.kill()
+    opened(browser, browser.address)
+    assert listed(browser) or shown(browser, ".lk-line")
+    replaced, = [process for process in browser.server.children() if process.status() != psutil.STATUS_ZOMBIE]
+    assert replaced.pid != child.pid

@@ -17,15 +17,17 @@ def together(folder: Path, size: int, *what: str) -> list[int]:
     "Do something in so many processes, see `team.work`; their exit codes."
     port = free_port()
     started = [FORKED.Process(target=team.work, args=(rank, size, port, folder, *what)) for rank in range(size)]
-    for process in started:
-        process.start()
-    for process, most in zip(started, [300, *[60]*size]): # the others hear that the first has ended
-        process.join(most)
     try:
+        for process in started:
+            process.start()
+        for process, most in zip(started, [300, *[60]*size]): # the others hear that the first has ended
+            process.join(most)
         return [process.exitcode for process in started]
     finally:
         for process in started:
-            process.kill()
+            if process.pid:
+                process.kill()
+                process.join()
 
 
 @pytest.fixture(scope="module")
