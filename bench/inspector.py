@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/inspector.py
 """
-import statistics, tempfile, time
+import resource, statistics, tempfile, time
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +85,4 @@ with tempfile.TemporaryDirectory() as folder:
             seconds.append(time.perf_counter() - began)
         median, high = 1000*statistics.median(seconds), 1000*np.quantile(seconds, .95)
         print(f"{what:9} median {median:4.0f} ms, 95th percentile {high:4.0f} ms")
+print(f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6:.1f} GB, the latents among them")
