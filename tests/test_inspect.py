@@ -294,6 +294,6 @@ def test_a_page_has_a_new_process_where_the_old_one_has_died(browser):
     child, = browser.server.children()
     child.kill()
     opened(browser, browser.address)
-    assert listed(browser) or shown(browser, ".lk-line")
+    wait(browser, lambda text: listed(browser), "the list again")
     replaced, = [process for process in browser.server.children() if process.status() != psutil.STATUS_ZOMBIE]
     assert replaced.pid != child.pid

@@ -1,5 +1,6 @@
 "Every notebook runs from top to bottom, its inline tests with it, as `nbdev_test` runs them."
 import os
+import sys
 
 import pytest
 from project import FORKED, ROOT
@@ -9,6 +10,7 @@ def nbdev_test(notebook, said):
     from nbdev.test import nbdev_test
     for stream in 1, 2:
         os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+    assert "imported" in sys.modules # before the fork; a module that is not found there is passed over in silence
     nbdev_test(str(notebook))
 
 @pytest.mark.parametrize("notebook", sorted((ROOT/"nbs").glob("*.ipynb")), ids=lambda path: path.name)
