@@ -80,14 +80,21 @@ def starts():
 
 def soon():
     "Seconds until the validation MRR of A-rmlpa's best epoch is reached."
-    theirs = fit(get_recipe("A-rmlpa").but(monitor="full"), pairs, whole, progress=False)
-    goal = max(line["mrr"] for line in theirs.history)
+    theirs = fit(get_recipe("A-rmlpa").but(monitor="full"), pairs, whole)
+    goal, pace = max(line["mrr"] for line in theirs.history), np.median(np.diff(theirs.seconds))
+    print(f"A-rmlpa: MRR {goal:.4f} in epoch {theirs.metrics['best_epoch']}; its training ends after "
+          f"{theirs.seconds[-1]:.0f} s and {len(theirs.seconds)-1} epochs of {pace:.1f} s", flush=True)
+
+    def reached(line):
+        "Stop at the goal."
+        if line["mrr"] >= goal:
+            raise KeyboardInterrupt
     for precision in "mixed", "float32":
-        ours = fit(get_recipe("best").but(refit=False, precision=precision), pairs, whole, progress=False)
-        reached = [second for line, second in zip(ours.history, ours.seconds) if line["mrr"] >= goal]
-        when = reached[0] if reached else float("nan")
-        print(f"validation MRR {goal:.4f}: A-rmlpa's training ends after {theirs.seconds[-1]:.0f} s, "
-              f"best ({precision}) is there after {when:.1f} s, 1/{theirs.seconds[-1]/when:.0f}", flush=True)
+        ours = fit(get_recipe("best").but(refit=False, precision=precision), pairs, whole, progress=False,
+                   report=reached)
+        there = [second for line, second in zip(ours.history, ours.seconds) if line["mrr"] >= goal]
+        found = f"is there after {there[0]:.1f} s, 1/{theirs.seconds[-1]/there[0]:.0f}" if there else "never is"
+        print(f"best ({precision}) {found}", flush=True)
 
 
 {"--starts": starts, "--soon": soon}.get(sys.argv[-1], parts)()
