@@ -415,7 +415,7 @@ class Standing:
         self.predictions: dict[str, Predictions] = {}
         self.tables: dict[str, torch.Tensor] = {} # (Q, G) cosines of the best models, best first
         self.single: dict[str, float] = {}        # MRR
-        self.lines: list[dict] = []
+        self.lines, self.ours = list[dict](), False # has this run written submission.csv?
         self.members, self.mrr, self.held = ([], 0., False) if anew else read_standing(self.folder, self.made_for)
 
     def add(self, p: Predictions, **facts) -> dict: # facts: for the line, such as seconds
@@ -440,7 +440,7 @@ class Standing:
     def write(self, p: Predictions, members: list[str], mrr: float, said: str) -> None:
         "Write `submission.csv`."
         write_standing(self.folder, p, {"members": members, "MRR": mrr, "made for": self.made_for, "said": said})
-        self.members, self.mrr, self.held = members, mrr, True
+        self.members, self.mrr, self.held, self.ours = members, mrr, True, True
 
 # %% ../nbs/03a_anytime.ipynb #1754f98a
 def board(standing: Standing, column: torch.Tensor) -> float: # column: (Q,) int64, each query's own image
@@ -470,12 +470,12 @@ def submit(
     mrr: float, # its validation MRR
     said: str,  # what `submission.csv` is, in a line
 ) -> str: # what it is in the end
-    "Write predictions as `submission.csv`, unless what an earlier run left there is better."
-    if mrr >= standing.mrr or not standing.held:
+    "Write predictions as `submission.csv`, unless what is there, of this run or an earlier one, is better."
+    if mrr >= standing.mrr or not standing.held or standing.ours and standing.members == [p.name]:
         standing.write(p, [p.name], mrr, said)
-    else:
-        said = f"submission.csv stays what an earlier run left: {means(standing.members, standing.mrr)}"
-    return said
+        return said
+    is_or_stays = "is" if standing.ours else "stays what an earlier run left:"
+    return f"submission.csv {is_or_stays} {means(standing.members, standing.mrr)}"
 
 # %% ../nbs/03a_anytime.ipynb #a517986c
 def minutes_table(standing: Standing) -> pd.DataFrame: # one row a model, in the order in which they came
