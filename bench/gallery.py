@@ -5,16 +5,18 @@
 
 Images lie around 20 000 centres that share 48 hidden causes, in half precision, in files of 250 000; queries are images
 with noise. Each kind is built in a process of its own from files, then answers 300 queries one at a time. Flat and
-HNSW are for smaller galleries, and are measured on the first 100 000 and 250 000 images.
+HNSW are for smaller galleries, and are measured on the first 100 000 and 250 000 images. Last comes the inspector with
+all images: a typed text is translated by two models, and two lists of ten pictures of 500 x 375 are shown.
 """
 import argparse, json, resource, subprocess, sys, tempfile, time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 SHARD, CENTRES, CAUSES = 250_000, 20_000, 48
 MOST = {"flat": 100_000, "HNSW": 250_000, "IVF-PQ": 10**9} # images that a kind is measured on
-QUERIES, RANKED = 300, 2048
+QUERIES, RANKED, FEW = 300, 2048, 5000 # pictures that the inspector shows, again and again
 
 
 def make_files(folder, images, dims):
@@ -112,6 +114,39 @@ def measure_ranks(folder):
     return {"images": len(latents), "rate": rate, "bare": bare, "mrr": float((1/ranks).mean()), "peak": peak()}
 
 
+def measure_app(folder):
+    "Milliseconds of the inspector's answer to a text that is typed, asked of all pictures."
+    from types import SimpleNamespace
+    from PIL import Image
+    from latentkit.data import Pairs
+    from latentkit.inspect_ui import inspect
+    latents, rng = files_of(folder, 10**9), np.random.default_rng(2)
+    query, rows = queries_of(latents, QUERIES)
+    pictures = folder/"pictures"
+    pictures.mkdir(exist_ok=True)
+    for number in range(FEW):
+        small = Image.fromarray(rng.integers(0, 255, (15, 20, 3), np.uint8))
+        small.resize((500, 375)).save(pictures/f"{number:05}.jpg", quality=85)
+    names = np.array([f"{number:05}.jpg" for number in range(FEW)])[np.arange(len(latents)) % FEW]
+    pairs = Pairs(query, latents, rows, np.arange(QUERIES), np.array(["a dog"]*QUERIES), names)
+    models = {name: SimpleNamespace(predict=lambda of: of.text) for name in "ab"}
+    app = inspect(pairs, dict.fromkeys(models, query), folder=pictures, models=models, marks=folder/"marks.csv", k=10,
+                  encoder=lambda texts: query[[int(texts[0].split()[0])]])
+    app.beside.value, app.view.value, app.where.value = "b", "text", "all"
+    app.text.value = "0 dogs"
+    while app.seen.everything is None:
+        time.sleep(.1)
+    spent = []
+    for number in range(QUERIES):
+        began = time.perf_counter()
+        app.text.value = f"{number} cats"
+        spent.append(1000*(time.perf_counter() - began))
+        if "among all" not in str(app.page.html):
+            raise SystemExit("the page does not hold the answer")
+    return {"images": len(latents), "median": float(np.median(spent)), "high": float(np.quantile(spent, .95)),
+            "peak": peak()}
+
+
 def apart(stage, folder):
     "What a stage gives in a process of its own."
     done = subprocess.run([sys.executable, __file__, "--stage", stage, "--folder", str(folder)], capture_output=True,
@@ -127,7 +162,10 @@ def main(millions, dims, folder, stages):
         make_files(folder, int(millions*1e6), dims)
     for stage in stages:
         f = apart(stage, folder)
-        if stage == "ranks":
+        if stage == "app":
+            print(f"the inspector's answer among {f['images']:,} pictures {f['median']:.1f} ms, 95th percentile "
+                  f"{f['high']:.1f} ms; peak {f['peak']:,.0f} MB", flush=True)
+        elif stage == "ranks":
             print(f"exact ranks of {RANKED:,} queries in {f['images']:,} images: {f['rate']/1e6:.1f} million pairs/s, "
                   f"{f['rate']/f['bare']:.0%} of the bare product ({f['bare']/1e6:.1f}); MRR {f['mrr']:.3f}; "
                   f"peak {f['peak']:,.0f} MB", flush=True)
@@ -142,11 +180,12 @@ if __name__ == "__main__":
     parser.add_argument("--millions", type=float, default=5)
     parser.add_argument("--dims", type=int, default=256)
     parser.add_argument("--folder", type=Path, help="with the files of an earlier call, or for new ones that stay")
-    parser.add_argument("--stages", nargs="+", default=["flat", "HNSW", "IVF-PQ", "ranks"])
+    parser.add_argument("--stages", nargs="+", default=["flat", "HNSW", "IVF-PQ", "ranks", "app"])
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.stage:
-        found = measure_ranks(options.folder) if options.stage == "ranks" else measure(options.stage, options.folder)
+        others = {"ranks": measure_ranks, "app": measure_app}
+        found = others.get(options.stage, partial(measure, options.stage))(options.folder)
         print(json.dumps(found))
     else:
         with tempfile.TemporaryDirectory() as made:
