@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'WHERE', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'BUILDING', 'IN_ADDRESS', 'LOADED', 'OPEN',
-           'MOST_OPEN', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'arranged', 'state_of',
-           'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'place_of', 'show_list', 'do', 'step',
-           'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots', 'show_plane', 'last_first',
-           'cards_of', 'found_anywhere', 'make_ready', 'page_of', 'show_controls', 'remember', 'return_to',
-           'read_address', 'inspect', 'predictions_of_run', 'translators_of', 'seen_of_run', 'loaded_run', 'last_run',
-           'close', 'app_of', 'be_kernel']
+           'MOST_OPEN', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'name_groups',
+           'arranged', 'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'place_of',
+           'show_list', 'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots',
+           'show_plane', 'last_first', 'cards_of', 'found_anywhere', 'make_ready', 'page_of', 'show_controls',
+           'remember', 'return_to', 'read_address', 'inspect', 'predictions_of_run', 'translators_of', 'seen_of_run',
+           'loaded_run', 'last_run', 'close', 'app_of', 'be_kernel']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import json, sys
@@ -87,11 +87,10 @@ def filter_controls(seen: Inspection) -> dict: # attribute of `Inspector` -> wid
         return control(widgets.ToggleButton, description=name, tooltip=tip)
     most, long = len(seen.images), int(seen.lengths.max())
     methods = [method for method in METHODS if method != "umap" or find_spec("umap")]
-    clusters = [("any", -1), *[(name, number) for number, name in enumerate(seen.clusters[1])]]
     return dict(
         ranks=control(widgets.IntRangeSlider, value=(1, most), min=1, max=most, description="Ranks", label=54),
         words=control(widgets.IntRangeSlider, value=(0, long), min=0, max=long, description="Words", label=54),
-        cluster=control(widgets.Dropdown, options=clusters, description="Pictures", label=54),
+        cluster=control(widgets.Dropdown, options=[("any", -1)], description="Pictures", label=54),
         marked=chip("marked", "only captions with a mark"),
         suspect=chip("suspect", "only captions that a filter suspects"),
         hub=chip("hub", "only captions for which a hub ranks first"),
@@ -112,12 +111,19 @@ def buttons() -> dict: # what it does -> widget
     return {name: widgets.Button(description=signs.get(name, name.capitalize()), tooltip=tip,
                                  layout=widgets.Layout(width="auto", flex="0 1 auto")) for name, tip in tips.items()}
 
+# %% ../nbs/04a_inspect.ipynb #e2b9a6d3
+def name_groups(app) -> None:
+    "Let an `Inspector`'s filter offer groups of pictures; they are found when somebody opens it, which takes seconds."
+    if len(app.cluster.options) == 1:
+        app.cluster.options = [("any", -1), *((name, number) for number, name in enumerate(app.seen.clusters[1]))]
+
 # %% ../nbs/04a_inspect.ipynb #8551ed7b
 def arranged(app) -> list: # of widgets
     "What to look at on the left, the models above, the page on the right, for an `Inspector` with its controls."
     button = app.buttons
     chips = flowing(app.marked, app.suspect, app.hub, app.among, grid_gap="4px")
     filters = widgets.Accordion([widgets.VBox([app.ranks, app.words, app.cluster, chips])], titles=("Filter",))
+    filters.observe(lambda _: Thread(target=name_groups, args=(app,), daemon=True).start(), "selected_index")
     marks = flowing(button["wrong"], button["doubtful"], button["undo"], grid_gap="4px")
     side = widgets.VBox([app.search, app.order, filters, app.count, app.listing, marks, app.told],
                         layout=widgets.Layout(flex="1 0 300px", max_width="360px"))
@@ -527,6 +533,8 @@ def return_to(app: Inspector, place: tuple) -> None: # of `trail`
 def read_address(app: Inspector, address: str) -> None:
     "Go where an address leads; what it names and is not there is left out."
     said = dict(parse_qsl(address))
+    if "cluster" in said:
+        name_groups(app)
     for key in IN_ADDRESS:
         with suppress(KeyError, ValueError, TraitError):
             kind = int if key in ("cluster", "cards") else str

@@ -91,6 +91,10 @@ def wait(browser, true, what):
     return patient.until(lambda d: true(d.find_element(By.CSS_SELECTOR, PAGE).text), what)
 
 
+def body(browser):
+    return browser.find_element(By.TAG_NAME, "body").text
+
+
 def labelled(browser, label, kind):
     return browser.find_element(By.XPATH, f"//label[normalize-space()='{label}']/..//{kind}")
 
@@ -132,7 +136,7 @@ def search_worst(browser, run, word):
     found = [c for c in np.argsort(-ranks, kind="stable") if word in captions[c].lower()]
     worst = found[0]
     wait(browser, lambda text: captions[worst] in text and f"rank {ranks[worst]:g}" in text, "the worst with it")
-    assert f"{len(found)} of 500 captions" in browser.find_element(By.TAG_NAME, "body").text
+    assert f"{len(found)} of 500 captions" in body(browser)
     return found[:2]
 
 
@@ -172,6 +176,17 @@ def test_a_person_searches_compares_marks_and_asks(browser, run):
     known = run.pairs.names[run.pairs.gallery(run.rows)[0]] # of validation
     titles = [picture.get_attribute("title") for picture in pictures(browser)]
     assert any(not any(name in title for name in known) for title in titles), titles
+
+
+def test_the_filter_offers_groups_of_pictures(browser, run):
+    opened(browser, browser.address)
+    wait(browser, lambda text: f"{len(run.rows)} of {len(run.rows)} captions" in body(browser), "all captions")
+    browser.find_element(By.XPATH, "//*[text()='Filter']").click()
+    groups = Select(labelled(browser, "Pictures", "select"))
+    wait(browser, lambda text: len(groups.options) > 2, "the groups, which are found now")
+    groups.select_by_index(2)
+    wait(browser, lambda text: f"{len(run.rows)} of" not in body(browser), "the captions of one group")
+    assert f" of {len(run.rows)} captions" in body(browser)
 
 
 def test_a_person_walks_with_the_mouse_and_the_keys(browser, run):
