@@ -86,9 +86,8 @@ class Predictions:
         folder = Path(folder)
         for key in "val", "test":
             check_finite(f"predictions of {self.name}", key, getattr(self, key))
-        val, test = {"embeddings": as_kept(self.val)}, {"embeddings": as_kept(self.test)}
-        write_npz(folder/f"val_{self.name}.npz", val | {"groups": self.groups}, compress=1)
-        write_npz(folder/f"submission_{self.name}.npz", test | {"ids": self.ids}, compress=1)
+        write_npz(folder/f"val_{self.name}.npz", {"embeddings": as_kept(self.val), "groups": self.groups}, compress=1)
+        write_npz(folder/f"submission_{self.name}.npz", {"embeddings": as_kept(self.test), "ids": self.ids}, compress=1)
         return write_submission(folder/f"submission_{self.name}.csv", self.ids, self.test)
 
     @classmethod
