@@ -3,8 +3,10 @@
     .venv/bin/python bench/best.py ../shared/flickr8k           # variants, three seeds, paired by image
     .venv/bin/python bench/best.py ../shared/flickr8k --starts  # four starts, trained for 10 s, 1 min, 5 min
     .venv/bin/python bench/best.py ../shared/flickr8k --soon    # how soon `best` is as good as A-rmlpa in the end
+    .venv/bin/python bench/best.py ../shared/flickr8k --rows    # dropout of a whole batch against dropout row by row
 """
 import sys
+from unittest.mock import patch
 
 import numpy as np
 from aside import SEEDS, images, pairs, split, target, whole
@@ -97,4 +99,14 @@ def soon():
         print(f"best ({precision}) {found}", flush=True)
 
 
-{"--starts": starts, "--soon": soon}.get(sys.argv[-1], parts)()
+def rows():
+    "Dropout that takes the same units from a whole batch, see `thinned`, against one that draws for each row."
+    seconds, ranks = judge(get_recipe("best"))
+    with patch("latentkit.networks.thinned", lambda layers, x: layers(x)):
+        slow, others = judge(get_recipe("best"))
+    row = better_than(ranks, others, np.tile(target, len(SEEDS)))
+    print(f"MRR {(1/ranks).mean():.4f} in {seconds:.0f} s, row by row {(1/others).mean():.4f} in {slow:.0f} s: "
+          f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})", flush=True)
+
+
+{"--rows": rows, "--starts": starts, "--soon": soon}.get(sys.argv[-1], parts)()

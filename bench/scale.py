@@ -117,12 +117,13 @@ def closed_products(dx, dy, rows=8192):
 def step_products(model, batch, dy):
     "Pairs a second of a training step's products alone: of each layer x W', g' x and, but for the first ones, g W."
     import torch
-    factors = []
+    factors, hidden = [], model.deep[0].out_features
+    kept = round(hidden*(1 - model.deep[1].p)) # that dropout leaves, see `thinned`
     for name, layer in model.named_modules():
         if isinstance(layer, torch.nn.Linear):
-            x, g = torch.randn(batch, layer.in_features), torch.randn(batch, layer.out_features)
-            factors += [(x, layer.weight.detach().T), (g.T, x)]
-            factors += [] if name in ("affine", "deep.0") else [(g, layer.weight.detach())]
+            a, b = (kept if units == hidden else units for units in (layer.in_features, layer.out_features))
+            x, g, w = torch.randn(batch, a), torch.randn(batch, b), torch.randn(b, a)
+            factors += [(x, w.T), (g.T, x)] + [(g, w)]*(name not in ("affine", "deep.0"))
     p, g = torch.randn(batch, dy), torch.randn(batch, batch)
     factors += [(p, p.T), (g, p)]
     return batch*rate_of(lambda: [a @ b for a, b in factors])

@@ -12,7 +12,7 @@ from aside import SEEDS, images, pairs, split, target
 from torch import nn
 from torch.nn import functional as F
 
-from latentkit.networks import CanonicalMLP, add_map, hidden_layers, zero
+from latentkit.networks import CanonicalMLP, add_map, hidden_layers, thinned, zero
 from latentkit.recipes import get_recipe
 from latentkit.retrieval import better_than, full_ranks
 from latentkit.train import fit
@@ -85,7 +85,8 @@ class Beside(Numbered, name="beside"):
 
     def unnormalised(self, x):
         known = self.input_dropout(F.normalize(x[:, :-1]) - self.mean)
-        return add_map(self.deep(torch.cat([known, self.said(x).to(known.dtype)], 1)), known, self.affine)
+        said = self.said(x).to(known.dtype)
+        return add_map(thinned(self.deep, torch.cat([known, said], 1)), known, self.affine)
 
 
 class GRU(Beside, name="gru"):

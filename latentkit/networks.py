@@ -6,8 +6,8 @@
 __all__ = ['PLAIN_CANONICAL', 'SOLVED', 'zero', 'solved', 'start_affine', 'Linear', 'random_bytes', 'Dropout', 'KeptPositive',
            'ReLUDropout', 'Direction', 'direction', 'add_map', 'LatentMapper', 'WithShortcut', 'ResidualAdapter',
            'Stitcher', 'hidden_layers', 'MLP1', 'MLP2', 'MLPBaseline', 'ResidualMLP', 'wide_layer', 'WideResidual',
-           'added_block', 'AffineResMLP', 'GeomAdapter', 'mean_of', 'CanonicalMLP', 'start_unit', 'TunedWords',
-           'words_from']
+           'added_block', 'AffineResMLP', 'GeomAdapter', 'mean_of', 'thinned', 'CanonicalMLP', 'start_unit',
+           'TunedWords', 'words_from']
 
 # %% ../nbs/01c_networks.ipynb #d8393876
 import math
@@ -387,13 +387,28 @@ def mean_of(
     "The mean row."
     return sum(some.double().sum(0) for some in blocks(x))/len(x)
 
+# %% ../nbs/01c_networks.ipynb #b07d3c1e
+def thinned(
+    layers: nn.Sequential, # from `hidden_layers`
+    x: torch.Tensor,       # (B, Dx)
+) -> torch.Tensor: # (B, Dy)
+    "The layers; while they train, dropout takes the same units from the whole batch, and computes only the others."
+    if not layers.training or layers[1].p == 0: return layers(x)
+    weight = layers[0].weight
+    for layer, dropout, behind in zip(layers[::2], layers[1::2], layers[2::2]):
+        units, count = layer.out_features, max(1, round(layer.out_features*(1 - dropout.p)))
+        kept = torch.randperm(units, device=x.device)[:count].sort().values
+        x = F.linear(x, weight.index_select(0, kept), layer.bias.index_select(0, kept))
+        x, weight = F.relu(x)*(units/count), behind.weight.index_select(1, kept)
+    return F.linear(x, weight, layers[-1].bias)
+
 # %% ../nbs/01c_networks.ipynb #a633635a
 class CanonicalMLP(Translator, name="canonical_mlp"):
     "The canonical query, learned on, with a network beside it that begins at zero."
     def __init__(self, dx: int, dy: int,
         hidden: int = 2048,                    # units of each hidden layer
         layers: int = 1,                       # hidden layers
-        dropout: float = 0.5,                  # behind each ReLU
+        dropout: float = 0.5,                  # behind each ReLU, see `thinned`
         input_dropout: float = 0.,             # on the centred text, for both paths
         closed_form: str | None = "canonical", # that it starts from; None: a random start
         offset: bool = True,                   # subtract the `hub_offset` from the trained model's queries
@@ -415,7 +430,7 @@ class CanonicalMLP(Translator, name="canonical_mlp"):
 
     def unnormalised(self, x: torch.Tensor) -> torch.Tensor:
         x = self.input_dropout(F.normalize(x) - self.mean)
-        return add_map(self.deep(x), x, self.affine)
+        return add_map(thinned(self.deep, x), x, self.affine)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         query = direction(self.unnormalised(x))
