@@ -191,8 +191,9 @@ def rates(folder, team):
     "What a process does in a second: FLOP, bytes in memory, bytes of files; and what a pair and a step cost besides."
     import torch
     from latentkit.recipes import get_recipe
-    (dx, dy), hidden = TEAM_DIMS, get_recipe("best").model_options["hidden"]
-    x, w, a, b = (torch.randn(*shape) for shape in ((256, dx), (dx, hidden), (512, hidden), (512, hidden)))
+    (dx, dy), options = TEAM_DIMS, get_recipe("best").model_options
+    hidden = round(options["hidden"]*(1 - options["dropout"])) # that dropout leaves, see `thinned`
+    x, w, a, b = (torch.randn(*shape) for shape in ((256, dx), (dx, hidden), (512, 4096), (512, 4096)))
     tall, wide, square = torch.randn(2048, dx).double(), torch.randn(2048, dy).double(), torch.randn(dy, dy).double()
     square, half, whole = square + square.T, torch.randn(8192, dy).half(), torch.empty(8192, dy)
     works = {"float32": (lambda: x @ w, 2*256*dx*hidden), "float64": (lambda: tall.T @ wide, 2*2048*dx*dy),
