@@ -84,7 +84,7 @@ class Shards:
             return self[wanted[None]][0]
         order = np.argsort(wanted, kind="stable")
         found, last, file = np.empty((len(wanted), *self.shape[1:]), self.dtype), -1, None
-        for shard, start, stop in runs(wanted[order], self.ends):
+        for shard, start, stop in runs(wanted[order], self.ends, self.dtype is not object):
             if shard != last:
                 last, file = shard, self.opened(self.paths[shard])
             some = order[start:stop]
@@ -128,10 +128,12 @@ def check_latents(
 def runs(
     rows: np.ndarray, # (n,) ascending
     ends: np.ndarray, # (shards,) where each shard ends
+    mapped: bool,     # are files maps, of which what lies between rows is not read?
 ) -> Iterator[tuple[int, int, int]]: # shard; start and stop among `rows`
-    "Rows in pieces that are read at once: of one shard, and near each other."
+    "Rows in pieces that are read at once: of one shard, and near each other, unless hardly any two of a map are."
     shard = np.searchsorted(ends, rows, "right")
-    cuts = np.flatnonzero((np.diff(rows) > GAP) | (np.diff(shard) > 0)) + 1
+    other, far = np.diff(shard) > 0, np.diff(rows) > GAP
+    cuts = np.flatnonzero(other if mapped and 2*far.sum() > len(rows) else other | far) + 1
     bounds = [0, *cuts.tolist(), len(rows)] if len(rows) else []
     return ((int(shard[start]), start, stop) for start, stop in zip(bounds, bounds[1:]))
 

@@ -223,8 +223,8 @@ def test_a_person_walks_with_the_mouse_and_the_keys(browser, run):
 
 def test_a_lasso_makes_a_list_and_a_grid_marks_many(browser, run):
     opened(browser, browser.address + "#view=map&colour=cluster", ".lk-plane")
-    wait(browser, lambda text: float(shown(browser, ".lk-plane")[0].get_attribute("data-milliseconds")) > 0, "a map")
-    sky = shown(browser, ".lk-plane")[0]
+    sky = shown(browser, ".lk-plane")[0] # hidden until the groups, whose colours the link asks for, are found
+    wait(browser, lambda text: float(sky.get_attribute("data-milliseconds")) > 0 and sky.is_displayed(), "a map")
     lasso = ActionChains(browser).key_down(Keys.SHIFT).move_to_element_with_offset(sky, -60, -60).click_and_hold()
     for x, y in (120, 0), (0, 120), (-120, 0), (0, -100):
         lasso.move_by_offset(x, y)
