@@ -94,10 +94,11 @@ def effect_sizes(near: np.ndarray, far: np.ndarray) -> tuple[float, float]: # Co
     return float((far.mean() - near.mean())/spread) if spread else np.nan, auc
 
 # %% ../nbs/04_analysis.ipynb #d35d68c7
-def row_distances(a: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]: # kind -> (Q,)
+def row_distances(a: torch.Tensor, b: torch.Tensor) -> dict[str, np.ndarray]: # kind -> (Q,)
     "Euclidean, Manhattan and cosine distance of directions (Q, Dy), row by row."
     away = a - b
-    return {"Euclidean": np.linalg.norm(away, axis=1), "Manhattan": np.abs(away).sum(1), "cosine": 1-(a*b).sum(1)}
+    found = {"Euclidean": away.norm(dim=1), "Manhattan": away.abs().sum(1), "cosine": 1-torch.linalg.vecdot(a, b)}
+    return {kind: values.numpy() for kind, values in found.items()}
 
 # %% ../nbs/04_analysis.ipynb #425dbd54
 @remembered
@@ -111,7 +112,7 @@ def distances(
     if len(gallery) < 2:
         raise InputError("distances", "gallery", f"{len(gallery)} images", "at least 2, to have another one",
                          "Use a larger validation set.")
-    p, g = unit(prediction, "predictions").double().numpy(), unit(gallery, "gallery").double().numpy()
+    p, g = unit(prediction, "predictions").double(), unit(gallery, "gallery").double()
     target, rows = np.asarray(target), {}
     other = (target + np.random.default_rng(seed).integers(1, len(g), len(target))) % len(g)
     near, far = row_distances(p, g[target]), row_distances(p, g[other])
@@ -459,7 +460,7 @@ def shift(
     pairs: Pairs,
     rows: np.ndarray,  # of the training captions
     queries: Queries,  # the test captions
-    most: int = 3000,  # captions of each set that are drawn
+    most: int = 2000,  # captions of each set that are drawn
     seed: int = 0,     # of the draw
     least: int = 25,   # images and test captions, five a fold
 ) -> Shift:

@@ -213,8 +213,9 @@ def resampled(images: int, resamples: int, seed: int) -> list[np.ndarray]: # blo
 def bootstrap_means(values, image_of, resamples: int = 2000, seed: int = 0) -> np.ndarray: # (resamples,)
     "The mean of `values` (Q,) in each resample of images, not captions."
     _, group = np.unique(image_of, return_inverse=True)
-    sums, counts = np.bincount(group, values), np.bincount(group)
-    return np.concatenate([(times @ sums)/(times @ counts) for times in resampled(len(sums), resamples, seed)])
+    both = np.stack([np.bincount(group, values), np.bincount(group)], 1) # sum and count of each image
+    sums, counts = np.concatenate([times @ both for times in resampled(len(both), resamples, seed)]).T
+    return sums/counts
 
 # %% ../nbs/01b_retrieval.ipynb #f7bc52f6
 def bootstrap_interval(
