@@ -460,13 +460,13 @@ def shift(
     pairs: Pairs,
     rows: np.ndarray,  # of the training captions
     queries: Queries,  # the test captions
-    most: int = 2000,  # captions of each set that are drawn
+    most: int = 3000,  # captions of each set that are drawn
     seed: int = 0,     # of the draw
     least: int = 25,   # images and test captions, five a fold
 ) -> Shift:
     "Compare training and test captions; raises `InputError` where there are too few."
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import GroupKFold
+    from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     random = np.random.default_rng(seed)
@@ -478,7 +478,7 @@ def shift(
                          f"at least {least} of each", "Use larger sets.")
     is_test = np.repeat([False, True], [len(rows), len(tests)])
     image_of = np.r_[pairs.image_of[rows], -1-tests]
-    folds = list(GroupKFold(5).split(is_test, groups=image_of)) # deals out groups of a size in turn: all alike
+    folds = list(StratifiedGroupKFold(5, shuffle=True, random_state=0).split(is_test, is_test, image_of))
     captions = np.array([str(caption) for caption in [*pairs.captions[rows], *queries.captions[tests]]])
     by_latents = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
     latents = told_apart(by_latents, np.r_[pairs.text[rows], queries.text[tests]], is_test, folds)
