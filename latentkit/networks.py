@@ -392,8 +392,8 @@ def thinned(
     layers: nn.Sequential, # from `hidden_layers`
     x: torch.Tensor,       # (B, Dx)
 ) -> torch.Tensor: # (B, Dy)
-    "The layers; while they train, dropout takes the same units from the whole batch, and computes only the others."
-    if not layers.training or layers[1].p == 0: return layers(x)
+    "The layers; while they train, dropout takes the same units from all rows, and only the others are computed."
+    if not layers.training or len(layers) == 1 or layers[1].p == 0: return layers(x)
     weight = layers[0].weight
     for layer, dropout, behind in zip(layers[::2], layers[1::2], layers[2::2]):
         units, count = layer.out_features, max(1, round(layer.out_features*(1 - dropout.p)))
