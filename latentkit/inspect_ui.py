@@ -114,8 +114,14 @@ def buttons() -> dict: # what it does -> widget
 # %% ../nbs/04a_inspect.ipynb #e2b9a6d3
 def name_groups(app) -> None:
     "Let an `Inspector`'s filter offer groups of pictures; they are found when somebody opens it, which takes seconds."
-    if len(app.cluster.options) == 1:
-        app.cluster.options = [("any", -1), *((name, number) for number, name in enumerate(app.seen.clusters[1]))]
+    try:
+        found = [(name, number) for number, name in enumerate(app.seen.clusters[1])]
+    except Exception as error: # a library's, of any kind: nobody else would hear of it
+        app.told.value = render("<small>groups of pictures: {{ error }}</small>", error=str(error))
+    else:
+        with app.turn:
+            if len(app.cluster.options) == 1:
+                app.cluster.options = [("any", -1), *found]
 
 # %% ../nbs/04a_inspect.ipynb #8551ed7b
 def arranged(app) -> list: # of widgets
