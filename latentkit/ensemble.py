@@ -64,7 +64,7 @@ def read_latents(
 def as_kept(latents: np.ndarray) -> np.ndarray: # (rows, Dy) float16, or float32 where half precision would not do
     "Latents as prediction files hold them: half precision loses little where a row's largest value is 1/64 to 32768."
     largest = np.abs(latents).max(1, initial=0)
-    holds = (largest == 0) | ((largest > 1/64) & (largest < 1 << 15))
+    holds = (largest == 0) | ((largest >= 1/64) & (largest <= 1 << 15))
     return latents.astype(np.float16 if holds.all() else np.float32)
 
 # %% ../nbs/03_ensemble.ipynb #596ae9ca
