@@ -130,7 +130,7 @@ def runs(
     ends: np.ndarray, # (shards,) where each shard ends
     mapped: bool,     # are files maps, of which what lies between rows is not read?
 ) -> Iterator[tuple[int, int, int]]: # shard; start and stop among `rows`
-    "Rows in pieces that are read at once: of one shard, and near each other, unless hardly any two of a map are."
+    "Rows in pieces that are read at once: of one shard, and near each other, unless most of a map's are far apart."
     shard = np.searchsorted(ends, rows, "right")
     other, far = np.diff(shard) > 0, np.diff(rows) > GAP
     cuts = np.flatnonzero(other if mapped and 2*far.sum() > len(rows) else other | far) + 1
