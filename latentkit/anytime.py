@@ -360,7 +360,7 @@ def models_of(plan: Plan, devices: list[torch.device]) -> Iterator[Trained]:
         dismiss()
 
 # %% ../nbs/03a_anytime.ipynb #f74e7ba6
-MOST = 12 # models in a mean, and tables in memory
+MOST = 12 # models that means are chosen from, besides those in the best one so far
 
 def best_mean(
     tables: dict[str, torch.Tensor], # model -> (Q, G) cosines, best model first
@@ -413,7 +413,7 @@ class Standing:
         self.folder, self.gallery, self.began = Path(folder), pairs.image[images], began
         self.made_for = f"{training_fingerprint(pairs, split)}-{checksum(queries.text):08x}"
         self.predictions: dict[str, Predictions] = {}
-        self.tables: dict[str, torch.Tensor] = {} # (Q, G) cosines of the best models, best first
+        self.tables: dict[str, torch.Tensor] = {} # (Q, G) cosines of the best models and of `members`, best first
         self.single: dict[str, float] = {}        # MRR
         self.lines, self.ours = list[dict](), False # has this run written submission.csv?
         self.members, self.mrr, self.held = ([], 0., False) if anew else read_standing(self.folder, self.made_for)
@@ -423,7 +423,8 @@ class Standing:
         column, table = torch.as_tensor(self.target), similarity_table(p.val, self.gallery, None)
         self.predictions[p.name], self.single[p.name] = p, float((1/ranks_in(table.clone(), column)).mean())
         tables = self.tables | {p.name: table}
-        self.tables = {name: tables[name] for name in sorted(tables, key=lambda name: -self.single[name])[:MOST]}
+        ordered = sorted(tables, key=lambda name: -self.single[name])
+        self.tables = {name: tables[name] for name in ordered if name in ordered[:MOST] or name in self.members}
         members, mrr = best_mean(self.tables, column)
         better = mrr > self.mrr or mrr == self.mrr and not self.held
         self.lines.append(line := {"minute": 0., "model": p.name, **facts, "MRR": self.single[p.name]})
