@@ -4,18 +4,18 @@
 
 # %% auto #0
 __all__ = ['VIEWS', 'WHERE', 'CARDS', 'SIGNS', 'STEPS_OF', 'TOLD', 'UNSAVED', 'BUILDING', 'IN_ADDRESS', 'LOADED', 'OPEN',
-           'MOST_OPEN', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'name_groups',
-           'arranged', 'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of', 'place_of',
-           'show_list', 'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of', 'find_spots',
-           'show_plane', 'last_first', 'cards_of', 'found_anywhere', 'make_ready', 'page_of', 'show_controls',
-           'remember', 'return_to', 'read_address', 'inspect', 'predictions_of_run', 'translators_of', 'seen_of_run',
-           'loaded_run', 'last_run', 'close', 'app_of', 'be_kernel']
+           'MOST_OPEN', 'control', 'flowing', 'choosing_controls', 'filter_controls', 'buttons', 'telling',
+           'name_groups', 'arranged', 'state_of', 'Inspector', 'bind', 'react', 'list_again', 'filter_of', 'line_of',
+           'place_of', 'show_list', 'do', 'step', 'answer', 'look_at', 'open_view', 'put_mark', 'spots_of',
+           'find_spots', 'show_plane', 'last_first', 'cards_of', 'found_anywhere', 'make_ready', 'page_of',
+           'show_controls', 'remember', 'return_to', 'read_address', 'inspect', 'predictions_of_run', 'translators_of',
+           'seen_of_run', 'loaded_run', 'last_run', 'close', 'app_of', 'be_kernel']
 
 # %% ../nbs/04a_inspect.ipynb #8f2f1bf8
 import json, sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,13 +112,18 @@ def buttons() -> dict: # what it does -> widget
                                  layout=widgets.Layout(width="auto", flex="0 1 auto")) for name, tip in tips.items()}
 
 # %% ../nbs/04a_inspect.ipynb #e2b9a6d3
+@contextmanager
+def telling(app, what: str): # what is done, for an `Inspector`
+    "Tell in the app of an error inside, of whatever kind: from a thread nobody would hear of it."
+    try:
+        yield
+    except Exception as error:
+        app.told.value = render("<small>{{ what }}: {{ error }}</small>", what=what, error=str(error))
+
 def name_groups(app) -> None:
     "Let an `Inspector`'s filter offer groups of pictures; they are found when somebody opens it, which takes seconds."
-    try:
+    with telling(app, "groups of pictures"):
         found = [(name, number) for number, name in enumerate(app.seen.clusters[1])]
-    except Exception as error: # a library's, of any kind: nobody else would hear of it
-        app.told.value = render("<small>groups of pictures: {{ error }}</small>", error=str(error))
-    else:
         with app.turn:
             if len(app.cluster.options) == 1:
                 app.cluster.options = [("any", -1), *found]
@@ -418,11 +423,8 @@ def spots_of(app: Inspector) -> np.ndarray: # (Q + G, 2)
 # %% ../nbs/04a_inspect.ipynb #03b93d94
 def find_spots(app: Inspector, name: str, method: str) -> None:
     "Find a map that takes its time, then show it where it is still looked at."
-    try:
+    with telling(app, method):
         app.spots[name, method] = map_of(app.seen, name, method)
-    except Exception as error: # a library's, of any kind: nobody else would hear of it
-        app.told.value = render("<small>{{ method }}: {{ error }}</small>", method=method, error=str(error))
-    else:
         if (app.name.value, app.method.value) == (name, method):
             show_plane(app)
 
@@ -465,12 +467,10 @@ def found_anywhere(app: Inspector, names: list) -> Markup:
 def make_ready(app: Inspector) -> None:
     "Make all images ready to be searched, then show the page that waits for it."
     try:
-        with BUILDING: # another window may ask for the same
-            open_everything(app.seen)
-    except Exception as error: # a library's, of any kind: nobody else would hear of it
-        app.told.value = render("<small>all pictures: {{ error }}</small>", error=str(error))
-    else:
-        app.align(app.where)
+        with telling(app, "all pictures"):
+            with BUILDING: # another window may ask for the same
+                open_everything(app.seen)
+            app.align(app.where)
     finally:
         app.waits = False
 
