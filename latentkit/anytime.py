@@ -497,9 +497,11 @@ def plot_minutes(standing: Standing) -> plt.Figure:
     "MRR against minutes: each model, and what `submission.csv` holds."
     lines = minutes_table(standing)
     figure, (ax,) = axes_for(1, 9.6, 3.6)
-    ax.plot(lines.index, lines.MRR, "o", color=GREY, label="a model, full gallery")
-    for minute, line in lines.iterrows():
-        ax.annotate(line.model, (minute, line.MRR), xytext=(3, -9), textcoords="offset points", fontsize=7, color=GREY)
+    ax.plot(lines.index, lines.MRR, "o", color=GREY, label="a model, full gallery; other seeds have no name")
+    named = lines[[model.rpartition("-")[0] not in set(lines.model) for model in lines.model]] # not its other seeds
+    for number, (minute, line) in enumerate(named.iterrows()):
+        ax.annotate(line.model, (minute, line.MRR), xytext=(3, 5 if number % 2 else -10), textcoords="offset points",
+                    fontsize=7, color=GREY)
     for key, label in {"submission": "full gallery", "leaderboard": "leaderboard"}.items():
         ax.step(lines.index, lines[key], where="post", label=f"submission.csv, {label}")
     ax.set(xlabel="minutes since the start of the run", ylabel="validation MRR")
