@@ -422,9 +422,8 @@ class Standing:
         "Note a model, choose the blend anew, and write it where it is better; gives the line of the table."
         column, table = torch.as_tensor(self.target), similarity_table(p.val, self.gallery, None)
         self.predictions[p.name], self.single[p.name] = p, float((1/ranks_in(table.clone(), column)).mean())
-        tables = self.tables | {p.name: table}
-        ordered = sorted(tables, key=lambda name: -self.single[name])
-        self.tables = {name: tables[name] for name in ordered if name in ordered[:MOST] or name in self.members}
+        ordered = sorted((self.tables | {p.name: table}).items(), key=lambda item: -self.single[item[0]])
+        self.tables = {name: t for k, (name, t) in enumerate(ordered) if k < MOST or name in self.members}
         members, mrr = best_mean(self.tables, column)
         better = mrr > self.mrr or mrr == self.mrr and not self.held
         self.lines.append(line := {"minute": 0., "model": p.name, **facts, "MRR": self.single[p.name]})

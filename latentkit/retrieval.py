@@ -208,8 +208,7 @@ def metrics(
 def resampled(images: int, resamples: int, seed: int) -> list[np.ndarray]: # blocks (<=100, images) int16
     "How often each image is drawn in each resample."
     rng, found = np.random.default_rng(seed), []
-    for start in range(0, resamples, 100): # drawn one by one, nine times as fast as `rng.multinomial`
-        size = min(100, resamples - start)
+    for size in [*[100]*(resamples//100), resamples % 100]: # one by one, nine times as fast as `rng.multinomial`
         drawn = rng.integers(images, size=(size, images)) + np.arange(size)[:, None]*images
         times = np.bincount(drawn.ravel(), minlength=size*images).reshape(size, images)
         found.append(times.astype(np.int16))
