@@ -742,12 +742,15 @@ def finish(
     batches: Batches,
     kept: dict, # state dict of the epoch that is kept
 ) -> dict: # state and views, in plain values: those of a `Checkpoint`
-    "`finish_model` for a training; words that went on learning become part of the views."
+    "`finish_model` for a training, which ends here; words that went on learning become part of the views."
+    state.optimiser = state.average = None
+    state.model.zero_grad()
     give_memory_back()
     weights, views = finish_model(state.model, kept, *known(batches)), batches.views or Views({"latents": 1.}, None, {})
     if isinstance(state.model, TunedWords):
         views = replace(views, words=words_from(state.model, views.words, known(batches)[0]))
         weights = snapshot(state.model.inner)
+    vars(batches).clear() # a gigabyte at full size, which those who measure the model need
     return {"state": weights, "views": plain_views(views)}
 
 # %% ../nbs/02_train.ipynb #7d8b947c
