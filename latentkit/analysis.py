@@ -72,7 +72,7 @@ def plot_ranks(
     images: int,                  # gallery size
 ) -> Figure:
     "Histogram of ranks, and Recall@K for every K; one colour a model."
-    figure, (left, right) = axes_for(2)
+    figure, (left, right) = axes_for(2, height=max(3.2, .25*len(ranks))) # the legend has a line a model
     draw_rank_shares(left, ranks, images)
     top = np.arange(1, images+1)
     for k, (name, one) in enumerate(ranks.items()):
