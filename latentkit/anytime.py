@@ -29,7 +29,7 @@ from .checkpoint import Checkpoint, read_sealed, training_fingerprint
 from .data import Pairs, Queries, Split, checksum, subset
 from .ensemble import Predictions, blend_predictions, write_submission
 from .files import InputError, atomic, sha256
-from .recipes import Recipe
+from .recipes import RECIPES, Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
 from .style import GREY, axes_for
 from .team import dismiss, join, rank_and_size
@@ -496,8 +496,9 @@ def plot_minutes(standing: Standing) -> plt.Figure:
     "MRR against minutes: each model, and what `submission.csv` holds."
     lines = minutes_table(standing)
     figure, (ax,) = axes_for(1, 9.6, 3.6)
-    ax.plot(lines.index, lines.MRR, "o", color=GREY, label="a model, full gallery; other seeds have no name")
-    named = lines[[model.rpartition("-")[0] not in set(lines.model) for model in lines.model]] # not its other seeds
+    named = lines[[model in RECIPES or model.rpartition("-")[0] not in RECIPES for model in lines.model]]
+    seeds = "; other seeds have no name"*(len(named) < len(lines))
+    ax.plot(lines.index, lines.MRR, "o", color=GREY, label=f"a model, full gallery{seeds}")
     for number, (minute, line) in enumerate(named.iterrows()):
         ax.annotate(line.model, (minute, line.MRR), xytext=(3, 5 if number % 2 else -10), textcoords="offset points",
                     fontsize=7, color=GREY)
