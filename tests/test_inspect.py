@@ -308,6 +308,7 @@ def test_every_text_can_be_read(browser, scheme):
 def test_a_page_has_a_new_process_where_the_old_one_has_died(browser):
     child, = browser.server.children()
     child.kill()
+    wait(browser, lambda text: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, "its end")
     opened(browser, browser.address)
     wait(browser, lambda text: listed(browser), "the list again")
     replaced, = [process for process in browser.server.children() if process.status() != psutil.STATUS_ZOMBIE]
