@@ -1,7 +1,7 @@
 """MRR against minutes: runs with MINUTES beside single recipes in the same time.
 
-    .venv/bin/python bench/minutes.py ../shared/flickr8k run 1 3 10 30         # `latentkit run --minutes` each
-    .venv/bin/python bench/minutes.py ../shared/flickr8k recipes 30 A-mlp best # each for so many minutes
+    .venv/bin/python bench/minutes.py ../shared/flickr8k run 1 3 10 30 60      # `latentkit run --minutes` each
+    .venv/bin/python bench/minutes.py ../shared/flickr8k recipes 60 A-mlp best # each for so many minutes
 
 Each replaces its own rows in bench/minutes.csv, from which nbs/03a_anytime.ipynb makes its figure. Runs go on where
 they were in --out, so give an empty folder.
