@@ -64,12 +64,13 @@ def browser(page):
 
 
 def show(browser, width, media="screen", scheme="light"):
-    "Lay the page out anew, from its top."
+    "Lay the page out anew, from its top, and wait until it is drawn."
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 800}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
     browser.execute_script("window.scrollTo(0, 0)")
+    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))") # the frame's end
 
 
 def box_of(browser, css):
