@@ -6,8 +6,8 @@
 __all__ = ['COVARIATES', 'plot_history', 'rank_bins', 'draw_rank_shares', 'plot_ranks', 'effect_sizes', 'row_distances',
            'distances', 'distance_table', 'nearest', 'one_an_image', 'choose_rows', 'draw_picture', 'draw_caption',
            'plot_retrieved', 'hub_counts', 'skewness', 'hub_table', 'crowding', 'covariates', 'range_label',
-           'diagnosis', 'plot_diagnosis', 'images_ahead', 'confusions', 'plot_alphas', 'latency', 'efficiency',
-           'told_apart', 'telling_words', 'word_shift', 'Shift', 'shift']
+           'diagnosis', 'plot_diagnosis', 'images_ahead', 'confusions', 'latency', 'efficiency', 'told_apart',
+           'telling_words', 'word_shift', 'Shift', 'shift']
 
 # %% ../nbs/04_analysis.ipynb #20eb1f34
 import textwrap, time
@@ -347,21 +347,6 @@ def confusions(
     table = found.groupby(["image", "instead"], sort=False).agg(
         cost=("cost", "sum"), misled=("cost", "size"), caption=("caption", "first"), rank=("rank", "first"))
     return table.sort_values("cost", ascending=False, kind="stable").head(count).reset_index()
-
-# %% ../nbs/04_analysis.ipynb #426f214e
-def plot_alphas(
-    alphas: np.ndarray,     # (A,) weights of the first model
-    found: np.ndarray,      # (A,) MRR of each
-    names: tuple[str, str], # of the two models
-    chosen: float,          # the alpha that was taken
-) -> Figure:
-    "Validation MRR against the weight of the first of two models."
-    figure, (ax,) = axes_for(1)
-    ax.plot(alphas, found, ".-", color=PALETTE[0])
-    ax.plot(chosen, np.interp(chosen, alphas, found), "o", color=RIGHT, markersize=9, label=f"alpha = {chosen:.2f}")
-    ax.set(xlabel=f"weight of {names[0]} (the rest: {names[1]})", ylabel="validation MRR")
-    ax.legend(frameon=False)
-    return figure
 
 # %% ../nbs/04_analysis.ipynb #85a6e3ae
 def latency(model: Translator, batch: int, device="cpu", seconds=.3) -> tuple[float, float]:

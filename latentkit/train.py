@@ -6,7 +6,7 @@
 __all__ = ['SAMPLERS', 'WINDOW', 'STRETCHES', 'OPTIMISERS', 'BAR', 'sampler', 'shuffled_captions', 'shuffled_by_image',
            'whole_images', 'images_by_captions', 'distinct_images', 'check_sampler', 'rows_of_epoch', 'known',
            'steps_of', 'drawn_variants', 'image_latents', 'tunes_words', 'left_out', 'leave_out', 'taught', 'lesson_of',
-           'too_large', 'Window', 'window_rows', 'read_window', 'on_device', 'to_learn', 'Batches', 'dealt',
+           'too_large', 'Window', 'window_rows', 'read_window', 'on_device', 'to_learn', 'Batches', 'dealt', 'order_of',
            'first_steps', 'windows_of', 'learning_rate', 'parameter_groups', 'make_optimiser', 'as_trained',
            'new_translator', 'TrainingState', 'make_teacher', 'make_scaler', 'save_state', 'load_state', 'train_epochs',
            'finite', 'begin_epoch', 'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss',
@@ -154,7 +154,7 @@ def steps_of(
     last = batches.recipe.extra.get("epochs")
     if not len(batches.extra) or last is None or last >= epochs:
         return epochs*batches.steps
-    return last*batches.steps + (epochs - last)*len(batches.order(last + 1))
+    return last*batches.steps + (epochs - last)*len(order_of(batches, last + 1))
 
 # %% ../nbs/02_train.ipynb #4de50b7d
 def drawn_variants(
@@ -317,11 +317,9 @@ class Batches:
         self.left_out = left_out(recipe, views, self.text)
         self.steps = first_steps(self) if recipe.epochs else 0 # of the first epoch
 
-    def order(self, epoch: int) -> list:
-        "The row indices of each batch of an epoch, on the CPU; where all captions are on the device."
-        rows, generator = rows_of_epoch(self, epoch), torch.Generator().manual_seed(self.recipe.seed + epoch)
-        found = dealt(self, self.image_of if rows is None else self.image_of[rows], generator)
-        return found if rows is None else [rows[batch] for batch in found]
+    def close(self) -> None:
+        "Let go of all captions, a gigabyte at full size, whoever else still holds this."
+        vars(self).clear()
 
     def of(self, epoch: int) -> Iterator[tuple]: # text (B, Dx), image latents (B, Dy), image ids (B,), what is taught
         "The batches of an epoch, from 1; in a team, this process's part of each one's text."
@@ -347,11 +345,17 @@ def dealt(
     recipe = batches.recipe
     return SAMPLERS[recipe.sampler](image_of, recipe.batch_size, generator, **recipe.sampler_options)
 
+def order_of(batches: Batches, epoch: int) -> list:
+    "The row indices of each batch of an epoch, on the CPU; where all captions are on the device."
+    rows, generator = rows_of_epoch(batches, epoch), torch.Generator().manual_seed(batches.recipe.seed + epoch)
+    found = dealt(batches, batches.image_of if rows is None else batches.image_of[rows], generator)
+    return found if rows is None else [rows[batch] for batch in found]
+
 # %% ../nbs/02_train.ipynb #301b8838
 def first_steps(batches: Batches) -> int:
     "The batches of the first epoch; where it has several windows, about as many."
     if not stored(batches.text):
-        return len(batches.order(1))
+        return len(order_of(batches, 1))
     generator = torch.Generator().manual_seed(batches.recipe.seed + 1)
     rows = next(window_rows(batches, generator))
     return math.ceil(len(dealt(batches, batches.image_of[rows], generator))*len(batches.text)/len(rows))
@@ -361,7 +365,7 @@ def windows_of(batches: Batches, epoch: int) -> Iterator[tuple[Window, list]]: #
     "The windows of an epoch; all captions are one where they are on the device."
     if not stored(batches.text):
         image_of = batches.image_of
-        yield Window(None, batches.text, batches.image, image_of, image_of.to(batches.device)), batches.order(epoch)
+        yield Window(None, batches.text, batches.image, image_of, image_of.to(batches.device)), order_of(batches, epoch)
         return
     generator = torch.Generator().manual_seed(batches.recipe.seed + epoch)
     for rows in window_rows(batches, generator):
@@ -750,7 +754,7 @@ def finish(
     if isinstance(state.model, TunedWords):
         views = replace(views, words=words_from(state.model, views.words, known(batches)[0]))
         weights = snapshot(state.model.inner)
-    vars(batches).clear() # a gigabyte at full size, which those who measure the model need
+    batches.close()
     return {"state": weights, "views": plain_views(views)}
 
 # %% ../nbs/02_train.ipynb #7d8b947c

@@ -55,6 +55,10 @@ def started(
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"} | logs)
     return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
 
+def drawn(driver: webdriver.Chrome) -> None:
+    "Wait until what has changed is on the page: the end of the next frame."
+    driver.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))")
+
 def open_tab(driver: webdriver.Chrome, address: str) -> None:
     "Open an address in a new tab, and close the old one."
     old = driver.current_window_handle

@@ -70,7 +70,7 @@ def show(browser, width, media="screen", scheme="light"):
     features = [{"name": "prefers-color-scheme", "value": scheme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
     browser.execute_script("window.scrollTo(0, 0)")
-    browser.execute_async_script("requestAnimationFrame(() => requestAnimationFrame(arguments[0]))") # the frame's end
+    chromium.drawn(browser)
 
 
 def box_of(browser, css):
@@ -102,6 +102,7 @@ def test_the_contents_stay_in_view_and_cover_nothing(browser, width):
     links = browser.find_elements(By.CSS_SELECTOR, "nav a")
     assert len(links) == len(browser.find_elements(By.TAG_NAME, "section")) > 8
     browser.execute_script("arguments[0].click()", links[4])
+    chromium.drawn(browser)
     left, top, wide, high = box_of(browser, "nav")
     heading = box_of(browser, "#part-5 h2")
     assert top == 0 and (high < 60 if wide > 300 else left + wide < heading[0]), (left, top, wide, high) # a strip
@@ -139,10 +140,12 @@ def test_a_dot_of_the_map_says_what_it_is(browser, width):
     assert not said.is_displayed()
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", dot)
     ActionChains(browser).move_to_element(dot).perform()
+    chromium.drawn(browser)
     text = said.find_element(By.TAG_NAME, "text")
     assert said.is_displayed() and "rank " in text.text and ".jpg" in text.text and text.rect["width"] < width
     assert said.find_elements(By.TAG_NAME, "use")
     ActionChains(browser).move_to_element(browser.find_element(By.CSS_SELECTOR, ".map .keys")).perform()
+    chromium.drawn(browser)
     assert not said.is_displayed()
 
 
