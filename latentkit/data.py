@@ -906,7 +906,7 @@ def drop_stale(folder: Path) -> None:
 def make_copy(path: Path, folder: Path) -> None:
     "Unpack `path` into the folder of its name, in place of a damaged copy if there is one."
     if folder.exists():
-        if made_for(folder) != "unpacked":
+        if made_for(folder) != "unpacked" and folder.exists(): # else another process has just discarded it
             raise InputError(folder, "", "a damaged copy without latentkit's mark", "a folder that latentkit made",
                              "Delete or rename it.")
         discard(folder)

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,13 @@ from latentkit.files import InputError
 from latentkit.losses import LOSSES, make_loss
 from latentkit.models import MODELS, make_model
 from latentkit.networks import CanonicalMLP # noqa: F401, so that `make_model` knows the learned ones
-from latentkit.search import apply, distribution, read_results, settle
+from latentkit.search import apply, distribution, need_optuna, read_results, settle
 from latentkit.seeds import INVENTORY, models_of, read_inventory, read_suspect
 from latentkit.recipes import get_recipe
 from latentkit.style import MOST_PIXELS, picture
+
+with suppress(InputError):
+    need_optuna() # takes longer than a case may
 
 ROWS = np.random.default_rng(0).normal(size=(3, 4)).astype("f4")
 IDS = np.array([3, 1, 2])

@@ -225,7 +225,7 @@ def silent():
                                           (("//me:", "//me:not"), "password authentication failed"),
                                           (("{port}", "{silent}"), "timeout"), (("{port}", "1"), "refused")])
 def test_a_server_that_cannot_be_used_is_told_without_the_password(change, said, server, silent, tmp_path, monkeypatch):
-    monkeypatch.setattr(latentkit.search, "ANSWER", 1)
+    monkeypatch.setattr(latentkit.search, "ANSWER", 1 if said == "timeout" else 4)
     port = server.rpartition(":")[2].split("/")[0]
     old, new = (word.format(port=port, silent=silent) for word in change)
     with pytest.raises(InputError, match=f"(?i){said}") as caught:
