@@ -419,7 +419,7 @@ def procrustes(
 class WhitenedProcrustes(Affine, name="whitened_procrustes"):
     "Whiten, rotate, recolour (teams C and E)."
     def __init__(self, dx: int, dy: int,
-        eps: float = 1e-4, # added to each covariance's eigenvalues, in units of the latents' variance
+        eps: float = 1e-4, # added to each covariance's eigenvalues, as it is
     ):
         super().__init__(dx, dy)
         self.eps = eps

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['GAP', 'NUMBERS', 'LAYOUTS', 'TEXTS', 'MANIFEST', 'BLOCK', 'places', 'whole_file', 'latents_at', 'Shards', 'put',
            'check_latents', 'runs', 'run_of', 'parquet_for', 'table_of', 'Column', 'shard_files', 'latents_of',
-           'check_count', 'check_tables', 'image_rows', 'Names', 'read_manifest', 'write_manifest', 'check_shards',
-           'mark_of', 'read_shards', 'open_pairs', 'by_image', 'cuts', 'write_latents', 'write_shard', 'write_shards',
-           'ahead']
+           'check_count', 'check_tables', 'numbers', 'warn_of_copies', 'image_rows', 'Names', 'read_manifest',
+           'write_manifest', 'check_shards', 'mark_of', 'read_shards', 'open_pairs', 'by_image', 'cuts',
+           'write_latents', 'write_shard', 'write_shards', 'ahead']
 
 # %% ../nbs/00k_shards.ipynb #eb214e6d
-import json, os, shutil, zlib
+import json, os, shutil, warnings, zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -259,13 +259,30 @@ def check_tables(tables: list[Path], text: Shards) -> set[str]: # the columns th
     return known
 
 # %% ../nbs/00k_shards.ipynb #e3b51432
+def numbers(path: Path, name: str) -> np.ndarray: # (n,)
+    "A table's column of whole numbers; raises `InputError` where it has others."
+    found = Column(path, name)[0:table_of(path).metadata.num_rows]
+    if found.dtype.kind not in "iu":
+        raise InputError(path, name, f"values of type {found.dtype}, such as {found[0]!r}", "whole numbers",
+                         "Number them, or leave the column out.")
+    return found
+
+# %% ../nbs/00k_shards.ipynb #d4dcdc2d
+def warn_of_copies(image: Shards) -> None:
+    "Warn where each caption brings an image of its own, and some of the first are the same."
+    some = image[:BLOCK]
+    if copies := len(some) - len({row.tobytes() for row in some}):
+        warnings.warn(f"{image.paths[0]}: {copies:,} of the first {len(some):,} images are copies of others, and may "
+                      "stand in validation as well: without a column `image` each caption has its own.", stacklevel=3)
+
+# %% ../nbs/00k_shards.ipynb #2d264d90
 def image_rows(
     tables: list[Path],
     image: Shards,
 ) -> Iterator[np.ndarray]: # (n,) int64 of each shard
     "The image of each caption, by the tables; raises `InputError` where captions are not in the order of images."
     for path, start, stop in zip(tables, [0, *image.ends], image.ends):
-        rows = Column(path, "image")[0:table_of(path).metadata.num_rows]
+        rows = numbers(path, "image")
         steps = np.diff(rows, prepend=-1, append=stop - start)
         if not (steps[0] == 1 == steps[-1] and np.isin(steps, (0, 1)).all()):
             raise InputError(path, "image", f"rows of images from {rows.min()} to {rows.max()}",
@@ -347,13 +364,14 @@ def read_shards(
     if "image" not in columns: # one image a caption
         for path, beside, count, expected in zip(images, texts, np.diff(image.ends, prepend=0), counts):
             check_count(path, count, expected, beside)
+        warn_of_copies(image)
     image_of = on_disk(image_rows(tables, image) if "image" in columns else stretches(len(text)))
-    ids = on_disk(Column(path, "id")[0:count] for path, count in zip(tables, counts)) if "id" in columns else image_of
+    ids = (numbers(path, "id") for path in tables) if "id" in columns else stretches(len(text))
     said = {name: Shards(tables, counts, (), object, partial(Column, name=name)) if name in columns
             else np.broadcast_to(np.array(""), len(text)) for name in TEXTS}
     names = said["image_path"] if "image" not in columns else Names(said["image_path"], image_of, len(image))
     crc = mark_of(texts, facts["files"]), mark_of(images, facts["files"])
-    return Pairs(text, image, image_of, ids, said["caption"], names, crc, encoders=facts["encoders"])
+    return Pairs(text, image, image_of, on_disk(ids), said["caption"], names, crc, encoders=facts["encoders"])
 
 # %% ../nbs/00k_shards.ipynb #af9b9bf5
 def open_pairs(
@@ -431,8 +449,9 @@ def write_shards(
     "Make a folder of shards, whole or not at all; raises `InputError` for a folder with something in it."
     folder = Path(folder)
     if folder.exists():
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise InputError(folder, "", "a folder with something in it", "a new folder", "Choose another.")
+        if not folder.is_dir() or any(folder.iterdir()) or folder.samefile("."):
+            found = "a folder with something in it, or the one that this command runs in"
+            raise InputError(folder, "", found, "a new folder", "Choose another.")
         folder.rmdir()
     order = by_image(pairs.image_of)
     bounds = cuts(pairs.image_of if order is None else pairs.image_of[order], rows)

@@ -21,6 +21,8 @@ from latentkit.sample import toy
 from latentkit.shards import Shards, read_shards, write_shards
 from latentkit.train import Batches, fit
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*copies of others") # as these tests' images are
+
 SMALL = get_recipe("best").but(epochs=3, batch_size=64, model_options=dict(hidden=32, dropout=.2), refit=False)
 
 @pytest.fixture(scope="module")
