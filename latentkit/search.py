@@ -154,8 +154,9 @@ def check_search(
     recipe = apply(recipe, space.given | ({} if epochs is None else {"epochs": epochs}))
     space = replace(space, given={})
     last = {name: options[-1 if isinstance(options, list) else 1] for name, options in space.choices.items()}
-    tried = space.recipe(recipe, last)
-    if tried.monitor != recipe.monitor:
+    some = [last | {name: value} for name, options in space.choices.items() if isinstance(options, list)
+            for value in options]
+    if any(space.recipe(recipe, tried).monitor != recipe.monitor for tried in [last, *some]):
         raise InputError("search space", "monitor", "several protocols, whose MRRs do not compare", "one, as `given`",
                          "Search under one protocol.")
     return recipe, space
@@ -479,11 +480,13 @@ def mend_best(trials: Trials, progress: bool) -> None:
     "Train the best configuration again where best_model.pth is not its checkpoint."
     from latentkit.checkpoint import Checkpoint, check_made_for
     from latentkit.train import fit, whole
+    from latentkit.views import named_views
     finished, path = trials.finished(), trials.folder/"best_model.pth"
     best = best_number(finished)
     if best is None:
         return
     recipe = trials.space.recipe(trials.recipe, finished[best].params)
+    recipe = recipe.but(views=named_views(recipe.views, trials.pairs))
     try:
         found = Checkpoint.load(path)
         check_made_for(found, path, trials.pairs, trials.split)
@@ -569,8 +572,10 @@ def open_trials(
 ) -> Trials:
     "Open the study of a folder; raises `InputError` where the folder belongs to another search."
     from latentkit.checkpoint import training_fingerprint
+    from latentkit.views import named_views
     optuna, val = need_optuna(), np.ascontiguousarray(split.val, dtype=np.int64)
-    settings = {"method": method, "seed": seed, "data": f"{training_fingerprint(pairs, split)}-{zlib.crc32(val):08x}",
+    data = training_fingerprint(pairs, split, recipe.but(views=named_views(recipe.views, pairs)))
+    settings = {"method": method, "seed": seed, "data": f"{data}-{zlib.crc32(val):08x}",
                 "choices": [f"{name}: {options!r}" for name, options in space.choices.items()], "fields": space.fields,
                 **{f"recipe.{key}": value for key, value in asdict(recipe).items()}}
     text = json.dumps(settings, sort_keys=True)

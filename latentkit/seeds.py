@@ -24,6 +24,7 @@ from .ensemble import Predictions, blend_predictions, check_submission
 from .filter import out_of_fold, suspicion
 from .recipes import TEAM_D, Recipe, get_recipe, with_flags
 from .train import fit_and_save, whole
+from .views import named_views
 
 # %% ../nbs/02b_seeds.ipynb #51e41268
 def line_of(line: tuple, splits: dict[str, Split]) -> tuple: # a recipe or its name, key of `splits`, list of int
@@ -131,6 +132,7 @@ def train_plan(
     models, folder, rows = models_of(plan, splits, epochs), writable_folder(folder), []
     drop_leftovers(folder)
     for recipe, data in models:
+        recipe = recipe.but(views=named_views(recipe.views, pairs))
         path = folder/f"{recipe.name}-{data}-{recipe.seed}.pth"
         checkpoint = finished(path, recipe, pairs, splits[data])
         if checkpoint is None:

@@ -9,7 +9,7 @@ __all__ = ['ALONE', 'TEAM', 'CALLS', 'Team', 'sum_gradients', 'Gathered', 'rank_
 # %% ../nbs/01f_team.ipynb #1807e277
 import os, signal, threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -142,8 +142,11 @@ class Calls:
         while (call := team.share(None)) is not None:
             function, values = call
             self.last = tuple(self.last[n] if value is Same else value for n, value in enumerate(values))
-            with suppress(InputError): # rank 0 meets the same, and tells it
+            try:
                 function(*self.last, team=team)
+            except InputError as error: # rank 0 has met the same, unless this machine's files are others
+                print(f"process {team.rank}: {error}", flush=True)
+                raise
 
 CALLS = Calls()
 
