@@ -22,6 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .data import Pairs, Queries
+from .device import fault_of
 from .files import InputError
 from .models import Translator, parameters
 from .retrieval import full_ranks, remembered, scores_of, similarity_blocks, unit
@@ -371,7 +372,7 @@ def efficiency(models: dict[str, Translator]) -> pd.DataFrame: # one row a model
     for name, model in models.items():
         memory = sum(tensor.nbytes for tensor in model.state_dict().values())
         rows[name] = {"parameters": parameters(model), "memory MB": memory/1e6}
-        for device in ["cpu"] + ["cuda"]*torch.cuda.is_available():
+        for device in ["cpu"] + ["cuda"]*(fault_of("cuda") is None):
             for batch in 1, 1024:
                 what = f"{device.upper()} ms/query, batch {batch}"
                 rows[name][what], rows[name][f"{what}, p95"] = latency(model, batch, device)
