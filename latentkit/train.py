@@ -12,7 +12,7 @@ __all__ = ['SAMPLERS', 'WINDOW', 'STRETCHES', 'OPTIMISERS', 'BAR', 'sampler', 's
            'finite', 'begin_epoch', 'clip_gradient', 'follow_weights', 'progress_bar', 'Validation', 'validation_loss',
            'History', 'measure', 'Unfinished', 'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit',
            'fit_judged', 'keep_random_state', 'judge', 'out_of_time', 'cut_short', 'refit', 'whole', 'differing',
-           'check_current', 'unfinished_file', 'fit_and_save', 'try_to_save', 'find_usable', 'load_or_fit',
+           'check_current', 'unfinished_file', 'left_at', 'fit_and_save', 'try_to_save', 'find_usable', 'load_or_fit',
            'check_loadable']
 
 # %% ../nbs/02_train.ipynb #e3121e93
@@ -341,9 +341,11 @@ def dealt(
     image_of: torch.Tensor, # (n,) int64, of the captions to deal
     generator: torch.Generator,
 ) -> list: # of (B,) int64 row indices
-    "The sampler's batches of some captions."
+    "The sampler's batches of some captions; those of a window without its small ones, since each window has some."
     recipe = batches.recipe
-    return SAMPLERS[recipe.sampler](image_of, recipe.batch_size, generator, **recipe.sampler_options)
+    found = SAMPLERS[recipe.sampler](image_of, recipe.batch_size, generator, **recipe.sampler_options)
+    large = [batch for batch in found if 2*len(batch) >= recipe.batch_size] if stored(batches.text) else []
+    return large or found
 
 def order_of(batches: Batches, epoch: int) -> list:
     "The row indices of each batch of an epoch, on the CPU; where all captions are on the device."
@@ -369,9 +371,7 @@ def windows_of(batches: Batches, epoch: int) -> Iterator[tuple[Window, list]]: #
         return
     generator = torch.Generator().manual_seed(batches.recipe.seed + epoch)
     for rows in window_rows(batches, generator):
-        found = dealt(batches, batches.image_of[rows], generator)
-        large = [batch for batch in found if 2*len(batch) >= batches.recipe.batch_size]
-        yield read_window(batches, rows), large or found
+        yield read_window(batches, rows), dealt(batches, batches.image_of[rows], generator)
 
 # %% ../nbs/02_train.ipynb #1ddb14b9
 def learning_rate(
@@ -444,7 +444,7 @@ class TrainingState:
         choice: tuple | None = None, # see `Translator`; from a training before
     ):
         torch.manual_seed(recipe.seed)
-        device = batches.device
+        self.device = device = batches.device
         self.model = new_translator(recipe, batches).to(device)
         self.model.choice, self.model.team = choice, batches.team
         self.model.start(*known(batches))
@@ -487,7 +487,9 @@ def make_scaler(dtype: torch.dtype | None):
 # %% ../nbs/02_train.ipynb #d2991b9d
 def save_state(state: TrainingState) -> dict: # of tensors and plain values
     "What `load_state` needs to go on from here, random states included; weights are not copied."
-    random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
+    random = {"cpu": torch.get_rng_state()}
+    if state.device.type == "cuda":
+        random["cuda"] = torch.cuda.get_rng_state(state.device)
     parts = {name: part.state_dict() for name, part in state.parts().items()}
     return parts | {"random": random, "epoch": state.epoch, "step": state.step}
 
@@ -496,14 +498,15 @@ def load_state(
     state: TrainingState, # of the same recipe on the same data, fresh
     saved: dict,          # from `save_state`; what it holds is not copied
 ) -> None:
-    "Take a training up again where it was saved; raises `InputError` for what does not fit."
+    "Take a training up again where it was saved, on any device; raises `InputError` for what does not fit."
     try:
         for name, part in state.parts().items():
-            part.load_state_dict(saved[name])
+            if saved[name] or name != "scaler": # a device without float16 has left none
+                part.load_state_dict(saved[name])
         state.epoch, state.step = saved["epoch"], saved["step"]
         torch.set_rng_state(saved["random"]["cpu"])
-        if saved["random"]["cuda"]:
-            torch.cuda.set_rng_state_all(saved["random"]["cuda"])
+        if "cuda" in saved["random"] and state.device.type == "cuda":
+            torch.cuda.set_rng_state(saved["random"]["cuda"], state.device)
     except Exception as error: # whatever a wrong state makes torch raise
         found = f"a state that does not fit ({str(error)[:80]})"
         raise InputError("unfinished training", "", found, "what this training has left", "Delete its file.") from None
@@ -842,12 +845,17 @@ def judge(
     team: Team = ALONE, # whose rank 0 judges
 ) -> dict:
     "What the validation captions say of an epoch: mrr, and val_loss where the recipe chooses by it."
-    found = {}
+    found: dict | InputError = {}
     if team.rank == 0:
-        found["mrr"] = validation(state.judged)
-        if recipe.choose == "loss":
-            found["val_loss"] = validation_loss(recipe, state, pairs, rows)
-    return team.share(found)
+        try:
+            found = {"mrr": validation(state.judged)}
+            if recipe.choose == "loss":
+                found["val_loss"] = validation_loss(recipe, state, pairs, rows)
+        except InputError as error: # all ranks raise it
+            found = error
+    if isinstance(found := team.share(found), InputError):
+        raise found
+    return found
 
 # %% ../nbs/02_train.ipynb #46fd8a47
 def out_of_time(seconds: list, limit: float | None) -> bool:
@@ -927,6 +935,24 @@ def unfinished_file(path: Path) -> Path: # path: of a checkpoint
     "Where a training leaves what it has reached."
     return path.with_suffix(".unfinished")
 
+# %% ../nbs/02_train.ipynb #7e2e3339
+def left_at(
+    path: Path, # of the checkpoint
+    pairs: Pairs,
+    split: Split,
+) -> tuple[Recipe | None, float]: # None where there is nothing of these data; its seconds so far
+    "The recipe of an unfinished training."
+    try:
+        saved = read_sealed(unfinished_file(path))
+        owner, parts = saved["owner"], saved["parts"]
+        recipe = Recipe(**owner["recipe"])
+        if (owner["fingerprint"], owner["version"]) == (training_fingerprint(pairs, split, recipe), __version__):
+            return recipe, (parts.get("training") or parts["judged"])["seconds"][-1]
+    except (InputError, LookupError, TypeError, ValueError, AttributeError): # there is none, or a damaged one
+        pass
+    return None, 0.
+
+# %% ../nbs/02_train.ipynb #dd758be9
 def fit_and_save(
     recipe: Recipe,
     pairs: Pairs,
@@ -941,9 +967,13 @@ def fit_and_save(
     path = Path(path)
     writable_folder(path.parent) # before the work, not after it
     team = join()
-    CALLS.lead(team, fit, recipe, pairs, split, None, False, limit)
+    CALLS.lead(team, fit, recipe, pairs, split, device and torch.device(device).type, False, limit) # each its own
     checkpoint = fit(recipe, pairs, split, device, progress, limit, report, unfinished_file(path), team)
-    if try_to_save(checkpoint, path) and "interrupted" not in checkpoint.metrics:
+    cut = "interrupted" in checkpoint.metrics
+    if cut and (old := find_usable(recipe, pairs, split, [path.parent], current=False)[0]) and (
+            old.metrics.get("val_mrr", 0) > checkpoint.metrics["val_mrr"]):
+        print(f"{recipe.name}: {path} stays as it was, which is better than what was cut short.")
+    elif try_to_save(checkpoint, path) and not cut:
         unfinished_file(path).unlink(missing_ok=True)
     return checkpoint
 
@@ -1000,15 +1030,18 @@ def load_or_fit(
     recipe, path = recipe.but(views=named_views(recipe.views, pairs)), Path(folder)/recipe.checkpoint
     if retrain is True:
         return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
-    checkpoint, found, wrong = find_usable(recipe, pairs, split, [folder, *others], retrain == "auto", limit)
+    for current in [True] if retrain == "auto" else [True, False]: # rather this very recipe's, wherever it is
+        checkpoint, found, wrong = find_usable(recipe, pairs, split, [folder, *others], current, limit)
+        if checkpoint:
+            break
     if checkpoint is None and retrain is False:
         raise wrong[found]
     if checkpoint is None:
         for error in [error for place, error in wrong.items() if place.exists()]:
             print(f"{recipe.name}: trained again: {error}")
         return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
-    if retrain == "auto":
-        unfinished_file(path).unlink(missing_ok=True) # of a run that was killed just before its end
+    if retrain == "auto" and left_at(path, pairs, split)[0] == recipe: # a run was killed just before its end
+        unfinished_file(path).unlink(missing_ok=True)
     if found != path and (retrain == "auto" or not path.exists()):
         try_to_save(checkpoint, path)
     other = ", ".join(differing(checkpoint.recipe, recipe))

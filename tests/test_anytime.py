@@ -4,7 +4,9 @@ Twenty kills: .venv/bin/python tests/faults.py MINUTES --count 20
 """
 import os
 import signal
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from final import killed_in_time, tiny_data
@@ -73,6 +75,21 @@ def test_ctrl_c_ends_the_trainings_at_work_in_good_order(pairs, tmp_path, capsys
     came = list(models_of(plan, CPUS))
     assert {made.job.recipe.name for made in came} == {"one", "two"}
     assert all(made.checkpoint.metrics["interrupted"] for made in came)
+
+def hold_workers(pairs, folder: Path, said) -> None:
+    "Start the processes of two devices, tell of them, and wait to be killed."
+    workers = [anytime.Worker(plan_in(folder, pairs), device, 1) for device in CPUS]
+    said.send([worker.pid.result() for worker in workers])
+    signal.pause()
+
+def test_processes_end_with_a_killed_run(pairs, tmp_path):
+    heard, said = FORKED.Pipe(False)
+    run = FORKED.Process(target=hold_workers, args=(pairs, tmp_path, said))
+    run.start()
+    workers = [psutil.Process(pid) for pid in heard.recv()]
+    run.kill()
+    gone, alive = psutil.wait_procs(workers, 60)
+    assert len(gone) == 2 and not alive
 
 def test_a_killed_run_has_a_valid_submission_that_gets_better(tmp_path):
     assert killed_in_time(tiny_data(tmp_path/"data"), tmp_path, kills=3, seed=5) >= 3

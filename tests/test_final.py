@@ -3,6 +3,9 @@ import json
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import pytest
+from final import Run, tiny_data
+from final import flags as tiny_flags
 from project import BIN, ROOT, run
 
 FLAGS = "{{DATA_DIR: {data}, OUT_DIR: {out}, RETRAIN: {retrain}, EPOCHS: 1, RECIPES: [A-rmlpa, A-mlp], BLENDS: [best]}}"
@@ -38,6 +41,17 @@ def test_loading_alone_says_that_nothing_is_trained(data, tmp_path):
     assert done.returncode and done.stderr.count("no such checkpoint") >= 2
     assert "A-rmlpa (" in done.stderr and "A-mlp (" in done.stderr # all that is missing, with its recipe
     assert not list((tmp_path/"checkpoints").iterdir())
+
+@pytest.mark.parametrize("flags, said", [
+    ({"RETRAIN": False, "MINUTES": 5}, "RETRAIN: found no model that may be loaded"),
+    ({"MINUTES": "60"}, "MINUTES: found '60'"),
+    ({"MINUTES": 0}, "MINUTES: found 0"),
+])
+def test_nothing_to_do_is_told_and_leaves_no_results(tmp_path, flags, said):
+    run = Run(tiny_flags(tiny_data(tmp_path/"data"), tmp_path/"out", **flags), tmp_path/"log")
+    code, text = run.wait()
+    assert code and said in text and "KeyError" not in text, text[-3000:]
+    assert not list((tmp_path/"out"/"submission").iterdir())
 
 def test_first_run_trains_and_second_run_loads(data, tmp_path):
     done = final(data, tmp_path, "auto")
