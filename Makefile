@@ -46,7 +46,7 @@ kaggle: $(READY) ## write OUT/to-kaggle for Kaggle's client; or get the data, or
 	@$(LATENTKIT) kaggle $(ALL) $(foreach name,COMPETITION OWNER SLUG DOWNLOAD SUBMIT,$(call flag,$(name),$(shell echo $(name) | tr A-Z a-z)))
 
 results: $(READY) ## run everything that RESULTS.md holds, and write it: make results [DATA=folder] [OUT=folder] [MINUTES=5]
-	@$(LATENTKIT) run --out "$(OUT)/results/sample" $(TABLE)
+	@$(LATENTKIT) run --data sample --out "$(OUT)/results/sample" $(TABLE)
 	$(if $(DATA),@$(LATENTKIT) run --data "$(DATA)" --out "$(OUT)/results/data" $(TABLE))
 	$(if $(DATA),@$(LATENTKIT) compare --data "$(DATA)" --out "$(OUT)/results/data" $(call flag,MINUTES,minutes))
 	@$(BIN)/python tests/faults.py --json "$(OUT)/results/faults.json"

@@ -241,7 +241,8 @@ DATA_FLAGS = {
 RECIPE_FLAGS = {
     "recipe": Flag("default: D-wide", partial(one_of, known=NAMES), "NAME", "D-wide"),
     "recipes": Flag(f"of {', '.join(NAMES)}", partial(some_of, known=NAMES), "NAME", many=True),
-    "blends": Flag(f"of {', '.join(BLENDS)}, or none; default: all, and none where --recipes is given",
+    "blends": Flag(f"of {', '.join(BLENDS)}, or none; default: best, best_words, with --views "
+                   "best_views; none with --recipes or --minutes",
                    partial(some_of, known=[*BLENDS, "none"]), "NAME", many=True),
     "space": Flag("D, default for D-wide: team D's grid; optimiser, for the others: learning rate, decay, batch",
                   partial(one_of, known=SPACES), "NAME"),
@@ -375,9 +376,8 @@ class Lines:
         self.terminal.write("".join(kept) + (erase + growing if erase else ""))
         return len(text)
 
-    def flush(self) -> None:
-        "Show what was written."
-        self.terminal.flush()
+    def __getattr__(self, name: str): # flush, isatty and the like
+        return getattr(self.terminal, name)
 
 # %% ../nbs/05a_commands.ipynb #8890daed
 def aligned(

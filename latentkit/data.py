@@ -598,8 +598,10 @@ def match_names(
     wanted: list[str],    # image names as written there
     names: Iterable[str], # (M,) the images that exist
 ) -> np.ndarray: # (len(wanted),) int64, rows of `names`
-    "Find each wanted name by path, else base name, else stem; raises `InputError` if it is missing or ambiguous."
-    keys = [lambda name: name.replace("\\", "/"), base_name, lambda name: base_name(name).rsplit(".", 1)[0]]
+    """Find each wanted name by path, else base name, else either without its ending.
+    Raises `InputError` if it is missing or ambiguous."""
+    whole = [lambda name: name.replace("\\", "/"), base_name]
+    keys = [*whole, *(lambda name, key=key: key(name).rsplit(".", 1)[0] for key in whole)]
     tables = [rows_by(key, names) for key in keys]
     found = {}
     for name in dict.fromkeys(wanted):
@@ -1144,7 +1146,8 @@ class Source:
     def __str__(self):
         near = self.images is None or self.train.is_relative_to(self.images.parent)
         more = "" if near else f"\npictures: {self.images}, from another data set"
-        return f"data: {self.origin}\ntrain: {self.train}\ntest: {self.test}{more}".replace(str(Path.home()), "~")
+        said = f"data: {self.origin}\ntrain: {self.train}\ntest: {self.test}{more}"
+        return said.replace(f" {Path.home()}{os.sep}", f" ~{os.sep}")
 
 # %% ../nbs/00_data.ipynb #6320cd16
 LEVELS, MOST_FOLDERS = 8, 10_000 # how far a search goes

@@ -129,10 +129,10 @@ def read_list_of_captions(path: str | Path) -> Captions:
 def read_folder(folder: str | Path) -> Captions:
     "Captions from every `name.txt` at any depth, one a line, for the picture `name`."
     texts, images = [], []
-    for path in sorted(Path(folder).rglob("*.txt")):
+    for path in sorted(path for path in Path(folder).rglob("*.txt") if not path.name.startswith(".")):
         lines = [line for line in read_list(path, "captions, one a line").split("\n") if line.strip()]
         texts += lines
-        images += [path.relative_to(folder).with_suffix("").as_posix()]*len(lines)
+        images += [path.relative_to(folder).as_posix()]*len(lines) # matched without its ending
     return checked(folder, np.arange(1, len(texts) + 1), texts, images)
 
 def read_npz_captions(path: str | Path) -> Captions:
@@ -182,10 +182,11 @@ def find_pictures(
 def open_picture(path: str | Path) -> Image.Image:
     "A picture in RGB; raises `InputError` if it cannot be read."
     try:
-        return read_picture(Path(path).parent, Path(path).name)
+        real = Path(path).resolve() # a link in the user's own folder may lead out of it
+        return read_picture(real.parent, real.name)
     except Exception as error: # a hostile picture makes readers raise anything
         raise InputError(path, "", f"a picture that cannot be read ({error})", "a whole picture",
-                         "Copy it again.") from None
+                         "Copy it again; encode --missing skip leaves it out, and keeps what is done.") from None
 
 # %% ../nbs/00d_encode.ipynb #9631d57d
 MISSING = "stop", "skip"

@@ -576,16 +576,20 @@ def inspect(
 # %% ../nbs/04a_inspect.ipynb #77d2f867
 def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> dict: # name -> (Q, Dy) image latents
     "What a run predicted for validation; raises `InputError` if it has left nothing, or is of other data."
-    found, remedy = {}, "Say which data the run had: latentkit inspect --data FOLDER."
+    found, faults, remedy = {}, [], "Say which data the run had: latentkit inspect --data FOLDER."
     paths = sorted((out/"submission").glob("val_*.npz"))
     read = ThreadPoolExecutor(2).map(partial(read_latents, key="groups"), paths)
     for path, (latents, groups) in zip(paths, read):
         if not np.array_equal(groups, pairs.image_of[split.val]):
-            raise InputError(out/"submission", path.name, "predictions of other captions", f"those of {origin}", remedy)
-        if latents.shape[1] != pairs.dims[1]:
-            raise InputError(path, "embeddings", f"{latents.shape[1]} dims", f"{pairs.dims[1]}, as {origin} has",
-                             remedy)
-        found[path.stem.removeprefix("val_")] = latents
+            faults.append((path.name, "predictions of other captions", f"those of {origin}"))
+        elif latents.shape[1] != pairs.dims[1]:
+            faults.append((path.name, f"{latents.shape[1]} dims", f"{pairs.dims[1]}, as {origin} has"))
+        else:
+            found[path.stem.removeprefix("val_")] = latents
+    if faults and not found:
+        raise InputError(out/"submission", *faults[0], remedy)
+    if faults: # of an earlier run
+        print(f"left out, since they are of other data: {', '.join(name for name, *_ in faults)}")
     if not found:
         raise InputError(out/"submission", "", "no val_*.npz: there is no last run here", "what `latentkit run` leaves",
                          "Run it first, or say where it was: latentkit inspect --out FOLDER.")
@@ -596,10 +600,12 @@ def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> di
 def translators_of(out: Path, predictions: dict, pairs: Pairs, split: Split) -> dict: # name -> `Checkpoint` or `Blend`
     "What translates a typed text as a run does; none where there is no encoder for one."
     models: dict = {}
-    for path in sorted((out/"checkpoints").glob("*.pth")) if made_by_sample(pairs) else []:
-        checkpoint = Checkpoint.load(path)
-        if checkpoint.recipe.name in predictions:
+    for path in sorted((out/"checkpoints").glob("[!.]*.pth")) if made_by_sample(pairs) else []:
+        try:
+            checkpoint = Checkpoint.load(path)
             check_made_for(checkpoint, path, pairs, split, exactly=False)
+        except InputError: # an older one, or half of one
+            continue
         if checkpoint.recipe.name in predictions and not checkpoint.views.means: # a typed text has no other views
             models[checkpoint.recipe.name] = checkpoint
     return models | blends_of(models, predictions)

@@ -199,9 +199,10 @@ def caption_order(
     other: str | None, # the model beside it
 ) -> np.ndarray: # (n,) captions
     "Captions in an order, all of them or those that it is about."
-    ranks, nothing = seen.ranks[name], np.empty(0, np.int64)
+    ranks = seen.ranks[name]
     if kind == "suspect":
-        return nothing if seen.suspects is None else stable(seen.suspects.score)[:seen.suspects.score.count()]
+        score = np.empty(0) if seen.suspects is None else seen.suspects.score.to_numpy()
+        return stable(score)[:np.isfinite(score).sum()]
     if kind in TWO:
         gain = np.log(seen.ranks[other]/ranks) if other else np.empty(0)
         gone = {"better": gain > 0, "worse": gain < 0}.get(kind, gain != 0)
@@ -362,7 +363,7 @@ class Marks:
         "Mark captions (rows of `pairs`) as one of `MARKS`, or \"\" for none, and remember how they were."
         with suppress(InputError): # the writing will tell
             self.load()
-        self.done.append({row: str(self.mark[row]) for row in rows})
+        self.done += [{row: str(self.mark[row]) for row in rows}] if len(rows) else []
         self.change(dict.fromkeys(rows, mark))
 
     def undo(self) -> list[int]:

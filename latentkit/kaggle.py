@@ -135,8 +135,8 @@ def what_it_is(
             return ", ".join(facts["members"]), facts["MRR"]
     results = file.with_name("results.csv")
     rows = list(csv.DictReader(results.open(encoding="utf-8", newline=""))) if results.is_file() else []
-    for row in sorted(rows, key=lambda row: file.name != f"submission_{row['name']}.csv"):
-        same = file.with_name(f"submission_{row['name']}.csv")
+    for row in sorted(rows, key=lambda row: file.stem != f"submission_{row['name']}"):
+        same = file.with_name(f"submission_{row['name']}{file.suffix}")
         if same.is_file() and filecmp.cmp(file, same, shallow=False):
             return row["name"], float(row["MRR"])
     raise InputError(file, "", "a submission that neither submission.json nor results.csv beside it tells of",

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from .files import InputError, as_it_was, writable_folder
 
@@ -114,7 +114,7 @@ def one_kernel(reader: Reader) -> type:
 # %% ../nbs/04f_serve.ipynb #8d63a9a3
 def first_page(address: str, out: str, browser: bool, began: float) -> None:
     "Wait for a page, then tell where it is, and open it in a browser."
-    urlopen(address).read()
+    build_opener(ProxyHandler({})).open(address).read() # not by a proxy
     print(f"Serving {out} at {address}, ready after {time.perf_counter() - began:.0f} s (stop with Ctrl+C)", flush=True)
     if browser:
         webbrowser.open(address)
