@@ -574,7 +574,9 @@ def open_trials(
     from latentkit.checkpoint import training_fingerprint
     from latentkit.views import named_views
     optuna, val = need_optuna(), np.ascontiguousarray(split.val, dtype=np.int64)
-    data = training_fingerprint(pairs, split, recipe.but(views=named_views(recipe.views, pairs)))
+    searched = {*space.choices, *(field for fields in space.fields.values() for field in fields)}
+    learned = recipe.but(views=named_views(recipe.views, pairs), **({"variants": 1.} if "variants" in searched else {}))
+    data = training_fingerprint(pairs, split, learned)
     settings = {"method": method, "seed": seed, "data": f"{data}-{zlib.crc32(val):08x}",
                 "choices": [f"{name}: {options!r}" for name, options in space.choices.items()], "fields": space.fields,
                 **{f"recipe.{key}": value for key, value in asdict(recipe).items()}}
