@@ -11,7 +11,7 @@ __all__ = ['SAMPLED', 'SHOWN', 'ROW', 'CONFUSION', 'MOST', 'SECTIONS', 'FOOTER',
 
 # %% ../nbs/04d_report.ipynb #5a3f8682
 import datetime
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -53,7 +53,7 @@ SHOWN = "model", "loss", "optimiser", "lr", "batch_size", "seed" # fields of a r
 def besides(recipe: Recipe) -> str:
     "The options of a recipe, and every other field that is not the default, in words."
     hidden = (*SHOWN, "name", "epochs", "file", "model_options", "loss_options", "sampler_options")
-    default = {f.name: f.default for f in fields(Recipe)}
+    default = vars(Recipe(recipe.name, recipe.model))
     said = {key: value for key, value in vars(recipe).items() if key not in hidden and value != default[key]}
     said |= recipe.model_options | recipe.loss_options | recipe.sampler_options
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in said.items())

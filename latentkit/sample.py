@@ -310,8 +310,8 @@ def encode_images(
 
 # %% ../nbs/00a_sample.ipynb #50a34411
 def wrong_captions(scenes: int, captions_each: int, wrong: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Choose captions of different pictures, and the image that each is given to: the next one's, so W is never 1.
-    Raises `InputError` if `wrong` is more than one caption a picture."""
+    """Choose captions of different pictures, and the image that each is given to: that of the one before.
+    W is never 1. Raises `InputError` if `wrong` is more than one caption a picture."""
     count = round(wrong*scenes*captions_each)
     if not 0 <= count <= scenes:
         raise InputError("make_sample", "wrong", f"{wrong:g} of {scenes*captions_each} captions",
