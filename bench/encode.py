@@ -17,7 +17,7 @@ from sentence_transformers import SentenceTransformer
 from tqdm import tqdm
 
 import numpy as np
-from latentkit.encode import Captions, encode_pictures, encode_queries, encode_texts, load_image_encoder
+from latentkit.encode import Captions, encode_captions, encode_pictures, encode_texts, load_image_encoder
 from latentkit.encode import load_text_encoder, read_any_captions
 from latentkit.sample import sample_source
 
@@ -112,7 +112,7 @@ def memory(count, folder):
     captions = Captions(np.arange(count), varied(count), [])
     encoder = load_text_encoder(folder/"bert", device="cpu")
     with Most() as most:
-        encode_queries(captions, folder, encoder, BATCH, progress=False)
+        encode_captions(captions, folder/"test.clean.npz", encoder, BATCH, progress=False)
     print(most.value)
 
 def main():

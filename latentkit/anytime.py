@@ -29,7 +29,7 @@ import torch
 from .checkpoint import Checkpoint, training_fingerprint
 from .data import Pairs, Queries, Split, checksum, subset
 from .ensemble import Predictions, blend_predictions, write_submission
-from .files import InputError, atomic, sha256
+from .files import InputError, sha256, write_text
 from .recipes import RECIPES, Recipe
 from .retrieval import leaderboard_of, ranks_in, similarity_table
 from .style import GREY, axes_for
@@ -115,8 +115,6 @@ def worth(recipe: Recipe, epochs: int | None = None) -> int: # epochs: None: the
 def worth_of(checkpoint: Checkpoint) -> int:
     "The same of a model; of one that time has cut short, as far as it came."
     return worth(checkpoint.recipe, len(checkpoint.history) - 1 if "limit" in checkpoint.metrics else None)
-
-
 
 # %% ../nbs/03a_anytime.ipynb #db730c68
 class Plan:
@@ -326,9 +324,9 @@ class Worker:
             self.open()
         except InputError as error:
             leave_out(self.plan, job, error)
-        except KeyboardInterrupt: # before there was anything to keep
+        except KeyboardInterrupt: # before there was anything to keep; it may still be loaded
             self.plan.stopped = True
-            print(f"{job.recipe.name}: left out, since Ctrl-C has ended it.")
+            self.plan.waiting.insert(0, job.recipe)
         print(said, end="")
         return made
 
@@ -409,8 +407,7 @@ def read_standing(folder: Path, made_for: str) -> tuple[list[str], float, bool]:
 def write_standing(folder: Path, p: Predictions, facts: dict) -> None:
     "Write `submission.csv`, and beside it what it is; a kill between the two is seen by the checksum."
     def describe(csv: Path) -> None:
-        with atomic(folder/"submission.json") as temporary:
-            temporary.write_text(json.dumps(facts | {"sha256": sha256(csv)}, indent=1), encoding="utf-8")
+        write_text(folder/"submission.json", json.dumps(facts | {"sha256": sha256(csv)}, indent=1))
     write_submission(folder/"submission.csv", p.ids, p.test, describe)
 
 # %% ../nbs/03a_anytime.ipynb #f4541202

@@ -27,7 +27,7 @@ from typing import Any, TextIO
 import psutil
 
 from .data import SAMPLE, find_data, look_in, open_npz
-from .files import FolderLock, InputError, atomic, closest, drop_leftovers, writable_folder
+from .files import FolderLock, InputError, atomic, closest, drop_leftovers, writable_folder, write_text
 from .recipes import ALIASES, BLENDS, RECIPES, get_recipe
 
 # %% ../nbs/05a_commands.ipynb #7aff08ce
@@ -128,10 +128,7 @@ def data_folder(flag: str, folder: str) -> str | None: # folder: "": look around
 
 def folders_beside(path: Path) -> list[str]:
     "Names of the folders beside a path."
-    try:
-        return [place.name for place in path.parent.iterdir() if place.is_dir()]
-    except OSError:
-        return []
+    return [place.name for place in path.parent.glob("*") if place.is_dir()]
 
 # %% ../nbs/05a_commands.ipynb #ae4cca6f
 def something_there(flag: str, path: str) -> str: # path: of a file or a folder
@@ -539,8 +536,7 @@ def execute(
                 extra_arguments=[f"--log-level={logging.CRITICAL}"]) # it is interrupted at its end
     finally:
         if draft.text:
-            with atomic(written) as temporary:
-                temporary.write_text(draft.text, encoding="utf-8")
+            write_text(written, draft.text)
 
 # %% ../nbs/05a_commands.ipynb #04142ca2
 def parameters_of(
@@ -583,8 +579,7 @@ def run(
         execute(options.notebook, submission/"final.ipynb", parameters_of(options), options.debug)
     finally:
         del os.environ["LATENTKIT_WRITER"]
-    with atomic(submission/"final.html") as temporary:
-        temporary.write_text(notebook_page(submission/"final.ipynb"), encoding="utf-8")
+    write_text(submission/"final.html", notebook_page(submission/"final.ipynb"))
     with open(results, newline="", encoding="utf-8") as file:
         rows = sorted(csv.DictReader(file), key=lambda row: -float(row["MRR"]))
     print("", aligned([shown_result(row) for row in rows], shutil.get_terminal_size().columns), "", sep="\n")
@@ -693,13 +688,13 @@ def encode(
     text = to.load_text_encoder(options.text or to.TEXT, options.text_pooling, options.text_layer, options.prompt,
                                 options.device)
     if pictures is None:
-        made = [to.encode_view(some, options.out/name, options.view, text, options.batch)
+        made = [to.encode_captions(some, options.out/name, text, options.batch, view=options.view)
                 for name, some in (("train.npz", captions), ("test.npz", test)) if some]
     else:
         image = to.load_image_encoder(options.image or to.IMAGE, options.image_pooling, options.image_layer,
                                       options.resolution, options.device)
         made = [to.encode_pairs(captions, pictures, options.out, text, image, options.missing, options.batch)]
-        made += [to.encode_queries(test, options.out, text, options.batch)] if test else []
+        made += [to.encode_captions(test, options.out/"test.clean.npz", text, options.batch)] if test else []
         if options.variants:
             made.append(to.encode_variants(options.out, options.images, image, options.variants, options.batch))
     print("Written:", ", ".join(map(str, made)))

@@ -18,7 +18,7 @@ from . import recipes as known
 from .analysis import efficiency
 from .checkpoint import Checkpoint
 from .data import Pairs, Split
-from .files import InputError, atomic
+from .files import InputError, atomic, write_text
 from .networks import SOLVED
 from .recipes import Recipe, get_recipe
 from .retrieval import PROTOCOLS, better_than, protocol_ranks, scores_of
@@ -161,5 +161,4 @@ def write_comparison(
     page = page_html("Which recipe is best on these data", head, {
         "Results": table_html(shown_table(comparison)), "Better than": table_html(better_table(comparison)),
         "MRR against time": figure_html(plot_compare(comparison), caption)})
-    with atomic(Path(folder)/"compare.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(Path(folder)/"compare.html", page)

@@ -601,7 +601,7 @@ def match_names(
     """Find each wanted name by path, else base name, else either without its ending.
     Raises `InputError` if it is missing or ambiguous."""
     whole = [lambda name: name.replace("\\", "/"), base_name]
-    keys = [*whole, *(lambda name, key=key: key(name).rsplit(".", 1)[0] for key in whole)]
+    keys = [*whole, *(lambda name, key=key: re.sub(r"\.[^./]*\Z", "", key(name)) for key in whole)]
     tables = [rows_by(key, names) for key in keys]
     found = {}
     for name in dict.fromkeys(wanted):

@@ -11,7 +11,7 @@ __all__ = ['FLICKR', 'MISSING', 'TEXT', 'IMAGE', 'POOLINGS', 'SHARDS', 'PART', '
            'longest', 'load_tokens', 'load_text_encoder', 'whole_model', 'pooled_model', 'digest', 'shard_folder',
            'Shards', 'drop_shards', 'fill_shards', 'encode_texts', 'ahead', 'encode_pictures', 'facts_of', 'recorded',
            'difference', 'is_made', 'text_blocks', 'numbers_of', 'caption_latents', 'marks_of', 'picture_latents',
-           'reason_broken', 'list_skipped', 'without', 'encode_pairs', 'write_train', 'encode_queries', 'encode_view',
+           'reason_broken', 'list_skipped', 'without', 'encode_pairs', 'write_train', 'encode_captions',
            'encode_variants']
 
 # %% ../nbs/00d_encode.ipynb #cd388bbb
@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
@@ -76,10 +75,10 @@ def read_coco(path: str | Path) -> Captions:
     "Captions in COCO's JSON; raises `InputError` for any other."
     expected = "COCO's captions: images with id and file_name, annotations with id, image_id and caption"
     try:
-        listed = orjson.loads(read_list(path, expected))
+        listed = json.loads(read_list(path, expected))
         names = {image["id"]: image["file_name"] for image in listed["images"]}
         notes = [(note["id"], note["caption"], names[note["image_id"]]) for note in listed["annotations"]]
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         found = f"other JSON ({type(error).__name__}: {str(error)[:80]})"
@@ -132,7 +131,9 @@ def read_folder(folder: str | Path) -> Captions:
     for path in sorted(path for path in Path(folder).rglob("*.txt") if not path.name.startswith(".")):
         lines = [line for line in read_list(path, "captions, one a line").split("\n") if line.strip()]
         texts += lines
-        images += [path.relative_to(folder).as_posix()]*len(lines) # matched without its ending
+        name = path.relative_to(folder)
+        named = name.with_suffix("").suffix.lower() in Image.registered_extensions() # as dog.jpg.txt is
+        images += [(name.with_suffix("") if named else name).as_posix()]*len(lines) # else matched without its ending
     return checked(folder, np.arange(1, len(texts) + 1), texts, images)
 
 def read_npz_captions(path: str | Path) -> Captions:
@@ -186,7 +187,7 @@ def open_picture(path: str | Path) -> Image.Image:
         return read_picture(real.parent, real.name)
     except Exception as error: # a hostile picture makes readers raise anything
         raise InputError(path, "", f"a picture that cannot be read ({error})", "a whole picture",
-                         "Copy it again; encode --missing skip leaves it out, and keeps what is done.") from None
+                         "Copy it again.") from None
 
 # %% ../nbs/00d_encode.ipynb #9631d57d
 MISSING = "stop", "skip"
@@ -882,44 +883,25 @@ def write_train(
         "images/names": text_blocks(names), "images/embeddings": image}, compress=1)
 
 # %% ../nbs/00d_encode.ipynb #11838a34
-def encode_queries(
+def encode_captions(
     captions: Captions,
-    out: Path,             # gets test.clean.npz
+    path: Path,              # test.clean.npz; or of a view, train.npz or test.npz in a folder of its own
     encoder: Encoder,
-    batch: int = 64,       # captions at a time
-    progress: bool = True, # show a bar
+    batch: int = 64,         # captions at a time
+    progress: bool = True,   # show a bar
+    view: str | None = None, # its name
 ) -> Path:
-    "Write test.clean.npz; raises `InputError` where it holds other latents."
-    path = out/"test.clean.npz"
-    facts: dict = {"text_encoder": encoder.options}
+    "Write the test captions, or a view: another text encoder's latents. Raises `InputError` for a file with others."
+    what, facts = path.name.split(".")[0], {"text_encoder": encoder.options} | ({"view": view} if view else {})
     facts["made_of"] = digest(encoder.identity, captions.ids.tolist(), captions.texts)
-    if is_made(path, facts, "test"):
+    if is_made(path, facts, what):
         return path
-    latents = caption_latents(captions, out, "test", encoder, batch, progress)
-    sizes = numbers_of(num_captions=len(captions.ids), embedding_dim_text=latents[0][1])
-    write_npz(path, sizes | facts_of(facts) | {
-        "captions/ids": captions.ids, "captions/text": text_blocks(captions.texts), "captions/embeddings": latents},
-        compress=1)
-    drop_shards(out, "test")
-    return path
-
-# %% ../nbs/00d_encode.ipynb #f986bad0
-def encode_view(
-    captions: Captions,
-    path: Path,            # such as train.npz in a folder of its own
-    name: str,             # of the view
-    encoder: Encoder,
-    batch: int = 64,       # captions at a time
-    progress: bool = True, # show a bar
-) -> Path:
-    "Write the latents of another text encoder; raises `InputError` where the file holds other latents."
-    facts: dict = {"text_encoder": encoder.options, "view": name}
-    facts["made_of"] = digest(encoder.identity, captions.ids.tolist(), captions.texts)
-    if is_made(path, facts, path.stem):
-        return path
-    latents = caption_latents(captions, path.parent, path.stem, encoder, batch, progress)
-    write_npz(path, facts_of(facts) | {"captions/ids": captions.ids, "captions/embeddings": latents}, compress=1)
-    drop_shards(path.parent, path.stem)
+    latents = caption_latents(captions, path.parent, what, encoder, batch, progress)
+    sizes = {} if view else numbers_of(num_captions=len(captions.ids), embedding_dim_text=latents[0][1])
+    said = {} if view else {"captions/text": text_blocks(captions.texts)}
+    write_npz(path, sizes | facts_of(facts) | {"captions/ids": captions.ids} | said | {"captions/embeddings": latents},
+              compress=1)
+    drop_shards(path.parent, what)
     return path
 
 # %% ../nbs/00d_encode.ipynb #d1f85dcc

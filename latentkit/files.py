@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LIMITS', 'PLAIN', 'FULL', 'HOST', 'MARK', 'HELD', 'WRITER', 'ROUND_TRIP', 'InputError', 'as_it_was', 'closest',
            'unknown_name', 'options_of', 'fits', 'check_options', 'FullDiskError', 'room_for', 'writable_folder',
-           'temporary_name', 'atomic', 'sha256', 'made_for', 'atomic_folder', 'rename_unless_there', 'alive',
-           'owner_of', 'abandoned', 'drop_leftovers', 'FolderLock', 'take_lock', 'writer_of']
+           'temporary_name', 'atomic', 'write_text', 'sha256', 'made_for', 'atomic_folder', 'rename_unless_there',
+           'alive', 'owner_of', 'abandoned', 'drop_leftovers', 'FolderLock', 'take_lock', 'writer_of']
 
 # %% ../nbs/00g_files.ipynb #2a38b0da
 import errno, hashlib, inspect, json, os, re, shutil, socket, tempfile, time, uuid, warnings
@@ -192,6 +192,11 @@ def atomic(
     finally:
         temporary.unlink(missing_ok=True)
 
+def write_text(path: str | Path, text: str, errors: str = "strict") -> None: # errors: as for `open`
+    "Write a text in UTF-8, whole or not at all; raises `InputError` as `atomic` does."
+    with atomic(path) as temporary:
+        temporary.write_text(text, "utf-8", errors, "\n")
+
 # %% ../nbs/00g_files.ipynb #58491191
 def sha256(path: Path) -> str: # 64 hexadecimal digits
     "The checksum of a file's bytes."
@@ -324,8 +329,7 @@ def take_lock(folder: Path) -> FileLock:
     except NotImplementedError: # an old filelock, on a file system without locks
         warnings.warn(f"{folder} cannot be locked: make sure that only one run at a time writes there.", stacklevel=2)
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-    with atomic(folder/WRITER) as temporary:
-        temporary.write_text(json.dumps(facts), "utf-8")
+    write_text(folder/WRITER, json.dumps(facts))
     return lock
 
 # %% ../nbs/00g_files.ipynb #f02f65cf

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .data import cache_folder, checksum
-from .files import InputError, atomic, sha256, unknown_name, writable_folder
+from .files import InputError, atomic, sha256, unknown_name, writable_folder, write_text
 from .retrieval import unit
 from .shards import Shards, ahead, mark_of, read_manifest
 from .team import ALONE, Team
@@ -174,8 +174,7 @@ def write_index(faiss, path: Path, identity: str, index, recall: float) -> None:
     with atomic(path) as temporary:
         faiss.write_index(index, str(temporary))
     facts = {"of": identity, "sha256": sha256(path), "recall": recall, "faiss": faiss.__version__}
-    with atomic(path.with_name(path.name + ".json")) as temporary:
-        temporary.write_text(json.dumps(facts), "utf-8")
+    write_text(path.with_name(path.name + ".json"), json.dumps(facts))
 
 # %% ../nbs/01g_gallery.ipynb #e2948a00
 class Gallery:

@@ -578,9 +578,15 @@ def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> di
     "What a run predicted for validation; raises `InputError` if it has left nothing, or is of other data."
     found, faults, remedy = {}, [], "Say which data the run had: latentkit inspect --data FOLDER."
     paths = sorted((out/"submission").glob("val_*.npz"))
-    read = ThreadPoolExecutor(2).map(partial(read_latents, key="groups"), paths)
-    for path, (latents, groups) in zip(paths, read):
-        if not np.array_equal(groups, pairs.image_of[split.val]):
+    def read(path):
+        try:
+            return read_latents(path, key="groups")
+        except InputError as error: # told where there is no other
+            return None, error
+    for path, (latents, groups) in zip(paths, ThreadPoolExecutor(2).map(read, paths)):
+        if latents is None:
+            faults.append((path.name, f"a file that cannot be read ({groups})", "a whole one"))
+        elif not np.array_equal(groups, pairs.image_of[split.val]):
             faults.append((path.name, "predictions of other captions", f"those of {origin}"))
         elif latents.shape[1] != pairs.dims[1]:
             faults.append((path.name, f"{latents.shape[1]} dims", f"{pairs.dims[1]}, as {origin} has"))
@@ -589,7 +595,7 @@ def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> di
     if faults and not found:
         raise InputError(out/"submission", *faults[0], remedy)
     if faults: # of an earlier run
-        print(f"left out, since they are of other data: {', '.join(name for name, *_ in faults)}")
+        print(f"left out, since they are of other data or damaged: {', '.join(name for name, *_ in faults)}")
     if not found:
         raise InputError(out/"submission", "", "no val_*.npz: there is no last run here", "what `latentkit run` leaves",
                          "Run it first, or say where it was: latentkit inspect --out FOLDER.")

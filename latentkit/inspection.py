@@ -201,8 +201,8 @@ def caption_order(
     "Captions in an order, all of them or those that it is about."
     ranks = seen.ranks[name]
     if kind == "suspect":
-        score = np.empty(0) if seen.suspects is None else seen.suspects.score.to_numpy()
-        return stable(score)[:np.isfinite(score).sum()]
+        score = np.empty(0) if seen.suspects is None else seen.suspects.score.to_numpy(float, na_value=np.nan)
+        return stable(score)[:np.count_nonzero(~np.isnan(score))]
     if kind in TWO:
         gain = np.log(seen.ranks[other]/ranks) if other else np.empty(0)
         gone = {"better": gain > 0, "worse": gain < 0}.get(kind, gain != 0)

@@ -6,9 +6,8 @@
 __all__ = ['SPACES', 'METHODS', 'BEAT', 'STALE', 'BROKEN', 'ANSWER', 'TIMED', 'STATES', 'need_optuna', 'apply', 'distribution',
            'Space', 'get_space', 'check_search', 'build', 'check_choices', 'database_url', 'one_at_a_time', 'reason_of',
            'broken_database', 'broken_server', 'told', 'connect', 'open_storage', 'Trials', 'best_number',
-           'configuration', 'why_failed', 'train_trial', 'attempt', 'results_table', 'write_text', 'publish',
-           'mend_best', 'queue', 'run_queued', 'run_missing', 'settle', 'open_trials', 'search', 'importance',
-           'read_results', 'plot_search']
+           'configuration', 'why_failed', 'train_trial', 'attempt', 'results_table', 'publish', 'mend_best', 'queue',
+           'run_queued', 'run_missing', 'settle', 'open_trials', 'search', 'importance', 'read_results', 'plot_search']
 
 # %% ../nbs/02a_search.ipynb #e41e9da4
 import hashlib, json, math, time, warnings, zlib
@@ -23,7 +22,7 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from .data import Pairs, Split
-from .files import ROUND_TRIP, FULL, FullDiskError, InputError, atomic, closest, writable_folder
+from .files import ROUND_TRIP, FULL, FullDiskError, InputError, closest, writable_folder, write_text
 from .recipes import Recipe, get_recipe
 
 # %% ../nbs/02a_search.ipynb #08e8fa0c
@@ -453,12 +452,6 @@ def results_table(
     table = pd.DataFrame(rows, columns=["trial", *space.choices, "state", *keys])
     return table.astype({"best_epoch": "Int64"})
 
-# %% ../nbs/02a_search.ipynb #024b0bd0
-def write_text(path: Path, text: str) -> None:
-    "Write a file, whole or not at all."
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
 # %% ../nbs/02a_search.ipynb #edd6b07e
 def publish(trials: Trials) -> pd.DataFrame:
     "Bring the folder's files to what the study says, and return the table of results."
@@ -478,8 +471,7 @@ def publish(trials: Trials) -> pd.DataFrame:
 # %% ../nbs/02a_search.ipynb #7aa43572
 def mend_best(trials: Trials, progress: bool) -> None:
     "Train the best configuration again where best_model.pth is not its checkpoint."
-    from latentkit.checkpoint import Checkpoint, check_made_for
-    from latentkit.train import fit, whole
+    from latentkit.train import find_usable, fit, whole
     from latentkit.views import named_views
     finished, path = trials.finished(), trials.folder/"best_model.pth"
     best = best_number(finished)
@@ -487,13 +479,7 @@ def mend_best(trials: Trials, progress: bool) -> None:
         return
     recipe = trials.space.recipe(trials.recipe, finished[best].params)
     recipe = recipe.but(views=named_views(recipe.views, trials.pairs))
-    try:
-        found = Checkpoint.load(path)
-        check_made_for(found, path, trials.pairs, trials.split)
-        fresh = found.recipe == recipe
-    except InputError: # missing, or made from other data
-        fresh = False
-    if not fresh:
+    if find_usable(recipe.but(file=path.name), trials.pairs, trials.split, [path.parent], current=True)[0] is None:
         whole(fit(recipe, trials.pairs, trials.split, trials.device, progress)).save(path)
 
 # %% ../nbs/02a_search.ipynb #55b4c757
@@ -574,7 +560,8 @@ def open_trials(
     from latentkit.checkpoint import training_fingerprint
     from latentkit.views import named_views
     optuna, val = need_optuna(), np.ascontiguousarray(split.val, dtype=np.int64)
-    searched = {*space.choices, *(field for fields in space.fields.values() for field in fields)}
+    fields = [space.fields.get(name, name) for name in space.choices]
+    searched = {field for some in fields for field in ([some] if isinstance(some, str) else some)}
     learned = recipe.but(views=named_views(recipe.views, pairs), **({"variants": 1.} if "variants" in searched else {}))
     data = training_fingerprint(pairs, split, learned)
     settings = {"method": method, "seed": seed, "data": f"{data}-{zlib.crc32(val):08x}",

@@ -913,8 +913,8 @@ def whole(
 
 # %% ../nbs/02_train.ipynb #49a522c4
 def differing(theirs: Recipe, ours: Recipe) -> list:
-    "The names of the fields in which two recipes differ."
-    return [key for key, value in vars(ours).items() if getattr(theirs, key) != value]
+    "The names of the fields in which two recipes differ; the file's name decides no training."
+    return [key for key, value in vars(ours).items() if key != "file" and getattr(theirs, key) != value]
 
 FLEXIBLE = {"epochs", "refit"} # what time decides
 
@@ -974,13 +974,14 @@ def fit_and_save(
     writable_folder(path.parent) # before the work, not after it
     team = join()
     CALLS.lead(team, fit, recipe, pairs, split, device and torch.device(device).type, False, limit) # each its own
-    longer = left_at(path, pairs, split)[0]
-    kept = None if same_but_time(longer, recipe) and longer.epochs > recipe.epochs else unfinished_file(path)
+    kept, longer = unfinished_file(path), left_at(path, pairs, split)[0]
+    if same_but_time(longer, recipe) and longer.epochs > recipe.epochs: # which stays
+        kept = kept.with_name(f"{path.stem}-{recipe.epochs}.unfinished")
     checkpoint = fit(recipe, pairs, split, device, progress, limit, report, kept, team)
     cut = "interrupted" in checkpoint.metrics
     if cut and as_good_as(checkpoint, path, pairs, split):
         print(f"{recipe.name}: {path} stays as it was, since it is as good as what was cut short.")
-    elif try_to_save(checkpoint, path) and kept and not cut:
+    elif try_to_save(checkpoint, path) and not cut:
         kept.unlink(missing_ok=True)
     return checkpoint
 
@@ -1053,7 +1054,7 @@ def load_or_fit(
             print(f"{recipe.name}: trained again: {error}")
         return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
     left, before = left_at(path, pairs, split)
-    if retrain == "auto" and left == recipe and before <= (checkpoint.seconds or [math.inf])[-1]:
+    if retrain == "auto" and left == recipe and ("limit" not in checkpoint.metrics or before <= checkpoint.seconds[-1]):
         unfinished_file(path).unlink() # of a run that was killed just before its end
     if found != path and (retrain == "auto" or not path.exists()):
         try_to_save(checkpoint, path)

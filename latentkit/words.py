@@ -40,18 +40,12 @@ class Words:
         found = tfidf.transform([str(caption) for caption in captions])
         return found.astype(np.float32, copy=False) # scikit-learn before 1.4 weighs in float64
 
-    def vectors(self,
-        captions: Iterable, # (N,) str
-    ) -> tuple[np.ndarray, np.ndarray]: # (N, k) float32, length at most 1; (N,) bool, rows without any known term
-        "Weighted counts, projected on the components."
-        rows = self.counted(captions)
-        return rows @ self.components.astype(np.float32).T, np.diff(rows.indptr) == 0
-
     def __call__(self,
         captions: Iterable, # (N,) str
-    ) -> np.ndarray: # (N, k) float32; the mean of training for a caption without any known term
-        "The vectors of captions; warns if some have no word known from training."
-        vectors, without = self.vectors(captions)
+    ) -> np.ndarray: # (N, k) float32, length at most 1; the mean of training for a caption without any known term
+        "Weighted counts, projected on the components; warns if some captions have no word known from training."
+        rows = self.counted(captions)
+        vectors, without = rows @ self.components.astype(np.float32).T, np.diff(rows.indptr) == 0
         if without.any():
             count = f"{without.sum():,} of {len(without):,}"
             warnings.warn(f"{count} captions are missing, empty or hold no word known from training: "
