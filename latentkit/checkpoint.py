@@ -7,7 +7,7 @@ __all__ = ['SEAL', 'RETRAIN_IT', 'FACTS', 'RETIRED', 'predict', 'Checkpoint', 'b
            'write_sealed', 'why_unsealed', 'why_unlike_torch', 'read_sealed', 'save_checkpoint', 'is_number', 'is_dims',
            'is_history', 'is_metrics', 'is_tensor', 'is_words', 'is_views', 'is_state', 'is_final', 'is_plain',
            'is_recipe', 'is_text', 'is_fact', 'as_today', 'read_facts', 'model_shapes', 'shapes_of', 'check_model',
-           'load_checkpoint', 'read_recipe', 'read_seconds', 'training_fingerprint', 'check_made_for',
+           'load_checkpoint', 'read_recipe', 'read_seconds', 'captions_of', 'training_fingerprint', 'check_made_for',
            'checkpoint_folders']
 
 # %% ../nbs/01e_checkpoint.ipynb #cbe7bab2
@@ -261,7 +261,7 @@ def is_final(value) -> bool:
     both = isinstance(value, dict) and set(value) == {"state", "views"}
     return value is None or both and is_state(value["state"]) and is_views(value["views"])
 
-def is_plain(value, depth: int = 4) -> bool:
+def is_plain(value, depth: int = 5) -> bool:
     "Text, a number, None, or few of them in a dict or list?"
     if isinstance(value, dict):
         return len(value) < 32 and all(is_plain(key, 0) and is_plain(item, depth - 1) for key, item in value.items())
@@ -344,7 +344,7 @@ def check_model(
 ) -> None:
     "Raise `InputError` where weights do not fit recipe and dims."
     most, options = sum(tensor.numel() for tensor in state.values()), recipe.model_options
-    sizes = [*dims, *(value for value in options.values() if isinstance(value, (int, float)))]
+    sizes = [*dims, *(options[key] for key in ("hidden", "count") if isinstance(options.get(key), (int, float)))]
     if max(sizes) > most or any(options.get(key, 0) > len(state) for key in ("layers", "blocks")):
         raise InputError(path, "recipe", f"sizes up to {max(sizes)} beside {most} weights",
                          "a model of as many weights as the file holds", RETRAIN_IT)
@@ -399,15 +399,21 @@ def read_seconds(path, history: list, refitted: bool) -> list | None:
     return seconds if same and all(map(is_number, seconds)) else None
 
 # %% ../nbs/01e_checkpoint.ipynb #d48b56ff
+def captions_of(pairs: Pairs) -> np.ndarray: # (n,) uint8
+    "The captions as they are told from others; those of shards go with their latents."
+    told = isinstance(pairs.captions, np.ndarray)
+    return np.frombuffer("\n".join(pairs.captions.tolist() if told else []).encode("utf-8", "replace"), np.uint8)
+
 def training_fingerprint(
     pairs: Pairs,
     split: Split,
     recipe: Recipe | None = None, # None: only what every recipe learns from
 ) -> str:
-    "A checksum of all that is learned from: pairs and rows; extra rows, views, variants and a teacher where used."
+    "A checksum of all that is learned from: pairs and rows; extra rows, views, words, variants, a teacher where used."
     parts = [split.extra, np.frombuffer(pairs.fingerprint.encode(), np.uint8)] if len(split.extra) else []
     if recipe:
         parts += [pairs.views[name] for name in recipe.views if name in pairs.views]
+        parts += [captions_of(pairs)] if "words" in recipe.views else []
         parts += [pairs.variants] if recipe.variants and pairs.variants is not None else []
         parts += [*pairs.teacher] if recipe.teacher and pairs.teacher else []
     rows = checksum(np.asarray(split.train, np.int64))

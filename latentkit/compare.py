@@ -88,7 +88,8 @@ def compare(
         rows[name], ranks[name] = judge(checkpoint, pairs, split)
         models[name], logs[name] = checkpoint.translator(), checkpoint.log()
         if progress:
-            print(f"{step} {rows[name]['seconds']:.0f} s, MRR {rows[name]['MRR']:.3f}", flush=True)
+            seconds = rows[name]["seconds"] # None: a kill has cost its log
+            print(f"{step} {'?' if seconds is None else f'{seconds:.0f}'} s, MRR {rows[name]['MRR']:.3f}", flush=True)
     table = pd.DataFrame.from_dict(rows, orient="index").join(efficiency(models))
     table = table.sort_values("MRR", ascending=False).rename_axis("recipe")
     ranks, logs = {name: ranks[name] for name in table.index}, {name: logs[name] for name in table.index}

@@ -645,6 +645,8 @@ def cache_folder() -> Path: # an existing folder that can be written
         fallback = Path(tempfile.gettempdir())/f"latentkit-{user}"
         with suppress(OSError):
             fallback.mkdir(mode=0o700)
+        if hasattr(os, "getuid") and fallback.is_dir() and fallback.stat().st_uid != user:
+            raise InputError(fallback, "", "a folder of another user", "one of your own", "Set LATENTKIT_CACHE.")
         return writable_folder(fallback)
 
 # %% ../nbs/00_data.ipynb #8a2f2862

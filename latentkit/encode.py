@@ -56,9 +56,9 @@ def checked(
 ) -> Captions:
     "Captions from a list's columns; raises `InputError` for an id, a text or a name that cannot be used."
     for row, text in enumerate([*texts, *images]):
-        if not isinstance(text, str) or "\0" in text or len(text) > LIMITS["width"]:
-            raise InputError(path, f"entry {row % len(texts)}", repr(text)[:80],
-                             f"text of at most {LIMITS['width']:,} characters without NUL", "Correct or delete it.")
+        if not isinstance(text, str) or re.search("[\0\ud800-\udfff]", text) or len(text) > LIMITS["width"]:
+            raise InputError(path, f"entry {row % len(texts)}", ascii(text)[:80], "text of at most "
+                             f"{LIMITS['width']:,} characters, without NUL or half a pair", "Correct or delete it.")
     if not texts:
         raise InputError(path, "", "no captions", "at least one caption", "Give another list.")
     try:

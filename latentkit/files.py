@@ -261,7 +261,7 @@ def alive(
 # %% ../nbs/00g_files.ipynb #570aa18f
 def owner_of(path: Path) -> tuple[int, str] | None: # process, machine; None for another kind of name
     "Whose a file is that `temporary_name` named."
-    found = re.fullmatch(r"\.(?:writing|reader)-(\d+)-(.+)-[0-9a-f]{8}(?:\.\w+)?", path.name)
+    found = re.fullmatch(r"\.(?:writing|reader)-(\d+)-(.+)-[0-9a-f]{8}(?:\.[\w-]+)?", path.name)
     return (int(found[1]), found[2]) if found else None
 
 def abandoned(

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from .data import Pairs, Split, check_headers, open_npz, read_array, read_list, save_npy, subset
+from .checkpoint import captions_of
+from .data import Pairs, Split, check_headers, checksum, open_npz, read_array, read_list, save_npy, subset
 from .data import write_npz, write_pairs
 from .files import InputError, atomic, writable_folder
 from .device import device_of
@@ -247,7 +248,7 @@ def with_teacher(
     progress: bool = True,
 ) -> Pairs:
     "The pairs with CLIP's latents, from the file or computed now; raises `InputError` as `clip_latents` does."
-    made_for = f"{pairs.fingerprint} by {model}"
+    made_for = f"{pairs.fingerprint}-{checksum(captions_of(pairs)):08x} by {model}"
     taught = read_teacher(Path(path), made_for)
     if taught is None:
         taught = tuple(part.numpy() for part in clip_latents(pairs, images_folder, model, 64, device, progress))

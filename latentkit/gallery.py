@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from .data import cache_folder, checksum
-from .files import InputError, atomic, sha256, unknown_name, writable_folder, write_text
+from .files import InputError, atomic, drop_leftovers, sha256, unknown_name, writable_folder, write_text
 from .retrieval import unit
 from .shards import Shards, ahead, mark_of, read_manifest
 from .team import ALONE, Team
@@ -234,6 +234,7 @@ def open_index(gallery: Gallery, faiss, queries: np.ndarray | None, progress: bo
     path = place_of(gallery.latents, identity, gallery.kind)
     gallery.index, gallery.recall = read_index(faiss, path, identity)
     if gallery.index is None:
+        drop_leftovers(path.parent)
         gallery.index = built(faiss, gallery.latents, gallery.kind, progress)
         gallery.recall = recall_of(gallery, queries)
         try:

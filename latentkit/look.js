@@ -327,11 +327,13 @@ function plane({ model, el }) {
     path = [];
     later();
   };
+  canvas.onpointercancel = () => { drag = null; path = []; later(); };
   canvas.onpointerleave = () => { tip.hidden = true; };
   canvas.addEventListener("wheel", (event) => { event.preventDefault(); zoom(Math.exp(-event.deltaY / 400), spot(event)); },
     { passive: false });
   canvas.ondblclick = () => { view = { x: 0, y: 0, scale: 1 }; later(); };
   canvas.onkeydown = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return; // the browser's own
     const step = .1 / view.scale, moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
     if (event.key in moves) { view.x += moves[event.key][0]; view.y += moves[event.key][1]; later(); }
     else if ("+=".includes(event.key)) zoom(1.3);

@@ -9,6 +9,7 @@ __all__ = ['FOUND', 'Base', 'LINES', 'HIDDEN', 'LEADS', 'Part', 'Entries', 'List
 # %% ../nbs/00j_look.ipynb #c2a7ccf7
 import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
@@ -156,7 +157,7 @@ class PlainPage(Content, widgets.VBox):
     def show(self, content: str) -> None:
         "Show HTML, and where it leads."
         self.content.value = str(part_html(content))
-        found = [(kind, key, title.split("\n")[0]) for kind, key, title in LEADS.findall(content)]
+        found = [(kind, key, unescape(title).split("\n")[0]) for kind, key, title in LEADS.findall(content)]
         self.leads.options = [("", ""), *dict.fromkeys((title, key) for kind, key, title in found if kind == "go")]
         self.choice.options = [(title, int(key)) for kind, key, title in found if kind == "pick"]
         for menu in self.leads, self.choice:

@@ -22,7 +22,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from .data import Pairs, Split
-from .files import ROUND_TRIP, FULL, FullDiskError, InputError, closest, writable_folder, write_text
+from .files import ROUND_TRIP, FULL, FullDiskError, InputError, closest, drop_leftovers, writable_folder
+from .files import write_text
 from .recipes import Recipe, get_recipe
 
 # %% ../nbs/02a_search.ipynb #08e8fa0c
@@ -152,6 +153,10 @@ def check_search(
                          "Ask for fewer, or widen the space.")
     recipe = apply(recipe, space.given | ({} if epochs is None else {"epochs": epochs}))
     space = replace(space, given={})
+    if taken := set(space.choices) & {"trial", "state", "mrr", "protocol", "best_epoch", "epochs", "note"}:
+        name = min(taken)
+        raise InputError("search space", name, "the name of a column of the results", "another name",
+                         f"Call it otherwise: Space({{\"other\": ...}}, {{\"other\": \"{name}\"}}).")
     last = {name: options[-1 if isinstance(options, list) else 1] for name, options in space.choices.items()}
     some = [last | {name: value} for name, options in space.choices.items() if isinstance(options, list)
             for value in options]
@@ -359,7 +364,8 @@ def configuration(trials: Trials, number: int) -> dict:
     for trial in attempts:
         if trial.user_attrs["trial"] == number:
             return trial.params
-    seed, tried = zlib.crc32(f"{trials.seed}-{number}".encode()), [trial.params for trial in attempts]
+    seed = zlib.crc32(f"{trials.seed}-{number}".encode())
+    tried = list({trial.user_attrs["trial"]: trial.params for trial in reversed(attempts)}.values()) # first attempts
     tpe = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     draw = optuna.samplers.RandomSampler(seed=seed)
     study = optuna.create_study(direction="maximize") # in memory
@@ -603,6 +609,7 @@ def search(
     recipe, space = check_search(recipe, space, method, trials, epochs)
     check_choices(space, recipe, pairs, split)
     numbered = open_trials(recipe, space, pairs, split, writable_folder(folder), method, seed, storage, device)
+    drop_leftovers(folder)
     with told(numbered.folder, storage), progress_bar("search", trials, progress) as bar:
         def show():
             table = publish(numbered)

@@ -1054,7 +1054,8 @@ def load_or_fit(
             print(f"{recipe.name}: trained again: {error}")
         return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
     left, before = left_at(path, pairs, split)
-    if retrain == "auto" and left == recipe and ("limit" not in checkpoint.metrics or before <= checkpoint.seconds[-1]):
+    longer = "limit" in checkpoint.metrics and before > (checkpoint.seconds or [0.])[-1] # than what time has cut short
+    if retrain == "auto" and left == recipe and not longer:
         unfinished_file(path).unlink() # of a run that was killed just before its end
     if found != path and (retrain == "auto" or not path.exists()):
         try_to_save(checkpoint, path)
