@@ -327,6 +327,7 @@ class Worker:
         except KeyboardInterrupt: # before there was anything to keep; it may still be loaded
             self.plan.stopped = True
             self.plan.waiting.insert(0, job.recipe)
+            self.plan.given -= 1
         print(said, end="")
         return made
 

@@ -29,7 +29,7 @@ import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .data import LIMITS, check_numbers, load_npy, match_names, open_member, open_npz, read_array
+from .data import LIMITS, base_name, check_numbers, load_npy, match_names, open_member, open_npz, read_array
 from .data import read_captions, read_ids, read_list, save_npy, write_npz
 from .device import device_of
 from .files import InputError, atomic, drop_leftovers
@@ -131,9 +131,7 @@ def read_folder(folder: str | Path) -> Captions:
     for path in sorted(path for path in Path(folder).rglob("*.txt") if not path.name.startswith(".")):
         lines = [line for line in read_list(path, "captions, one a line").split("\n") if line.strip()]
         texts += lines
-        name = path.relative_to(folder)
-        named = name.with_suffix("").suffix.lower() in Image.registered_extensions() # as dog.jpg.txt is
-        images += [(name.with_suffix("") if named else name).as_posix()]*len(lines) # else matched without its ending
+        images += [path.relative_to(folder).as_posix()]*len(lines) # matched without its ending
     return checked(folder, np.arange(1, len(texts) + 1), texts, images)
 
 def read_npz_captions(path: str | Path) -> Captions:
@@ -212,18 +210,21 @@ def pictures_of(
 ) -> Pictures:
     "Find the pictures of captions; raises `InputError` for one that is missing, unless they are to be skipped."
     def stem(name):
-        return re.split(r"[/\\]", name)[-1].rsplit(".", 1)[0]
+        return base_name(name).rsplit(".", 1)[0]
     if not captions.images:
         raise InputError(captions.path, "", "captions without pictures' names", "a column `image`, or another form",
                          "Give a list that names each caption's picture.")
-    stems = {stem(path.name) for path in picture_files(folder)}
-    absent = [name for name in dict.fromkeys(captions.images) if stem(name) not in stems]
-    if absent and (missing == "stop" or len(absent) == len(set(captions.images))):
+    files = {path.name for path in picture_files(folder)}
+    images = [name.removesuffix(".txt") if base_name(name).removesuffix(".txt") in files else name # dog.jpg.txt
+              for name in captions.images]
+    stems = set(map(stem, files))
+    absent = [name for name in dict.fromkeys(images) if stem(name) not in stems]
+    if absent and (missing == "stop" or len(absent) == len(set(images))):
         raise InputError(folder, f"image {absent[0]!r}", f"no picture of this name ({len(absent):,} are missing)",
                          "a picture for every caption", "Add them; `--missing skip` leaves out those that are missing.")
     gone = set(absent)
-    kept = np.array([name not in gone for name in captions.images])
-    found = find_pictures(folder, [name for name in captions.images if name not in gone])
+    kept = np.array([name not in gone for name in images])
+    found = find_pictures(folder, [name for name in images if name not in gone])
     row_of = {path: row for row, path in enumerate(dict.fromkeys(found))}
     image_of = np.full(len(kept), -1)
     image_of[kept] = [row_of[path] for path in found]
@@ -671,8 +672,9 @@ def encode_pictures(
     def prepared(path):
         try:
             return [encoder.prepare(view) for view in views(open_picture(path), path)]
-        except InputError:
+        except InputError as error:
             if missing == "stop":
+                error.args = (f"{error} Or leave it out: --missing skip keeps what is done.",)
                 raise
             return []
 

@@ -192,10 +192,10 @@ def atomic(
     finally:
         temporary.unlink(missing_ok=True)
 
-def write_text(path: str | Path, text: str, errors: str = "strict") -> None: # errors: as for `open`
+def write_text(path: str | Path, text: str) -> None:
     "Write a text in UTF-8, whole or not at all; raises `InputError` as `atomic` does."
     with atomic(path) as temporary:
-        temporary.write_text(text, "utf-8", errors, "\n")
+        temporary.write_text(text, "utf-8", newline="\n")
 
 # %% ../nbs/00g_files.ipynb #58491191
 def sha256(path: Path) -> str: # 64 hexadecimal digits

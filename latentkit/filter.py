@@ -249,7 +249,8 @@ def with_teacher(
 ) -> Pairs:
     "The pairs with CLIP's latents, from the file or computed now; raises `InputError` as `clip_latents` does."
     made_for = f"{pairs.fingerprint}-{checksum(captions_of(pairs)):08x} by {model}"
-    taught = read_teacher(Path(path), made_for)
+    before = f"{pairs.fingerprint} by {model}" # in 0.8.0
+    taught = read_teacher(Path(path), made_for) or read_teacher(Path(path), before)
     if taught is None:
         taught = tuple(part.numpy() for part in clip_latents(pairs, images_folder, model, 64, device, progress))
         write_npz(path, dict(zip(TEACHER_ARRAYS, [*taught, np.array([made_for])])))

@@ -593,6 +593,7 @@ def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> di
         else:
             found[path.stem.removeprefix("val_")] = latents
     if faults and not found:
+        remedy = remedy if faults[0][2] != "a whole one" else "Run it again."
         raise InputError(out/"submission", *faults[0], remedy)
     if faults: # of an earlier run
         print(f"left out, since they are of other data or damaged: {', '.join(name for name, *_ in faults)}")

@@ -123,7 +123,7 @@ def train_plan(
     for recipe, data in models:
         recipe = recipe.but(views=named_views(recipe.views, pairs))
         path = folder/f"{recipe.name}-{data}-{recipe.seed}.pth"
-        checkpoint = find_usable(recipe.but(file=path.name), pairs, splits[data], [folder], current=True)[0]
+        checkpoint = find_usable(recipe.but(file=path.name), pairs, splits[data], [path.parent], current=True)[0]
         if checkpoint is None:
             checkpoint = whole(fit_and_save(recipe, pairs, splits[data], path, device, progress))
         rows.append(inventory_row(checkpoint, data, path.name))

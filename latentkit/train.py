@@ -976,12 +976,12 @@ def fit_and_save(
     CALLS.lead(team, fit, recipe, pairs, split, device and torch.device(device).type, False, limit) # each its own
     kept, longer = unfinished_file(path), left_at(path, pairs, split)[0]
     if same_but_time(longer, recipe) and longer.epochs > recipe.epochs: # which stays
-        kept = kept.with_name(f"{path.stem}-{recipe.epochs}.unfinished")
+        kept = kept.with_name(f"{path.stem}-short.unfinished") if limit is None else None
     checkpoint = fit(recipe, pairs, split, device, progress, limit, report, kept, team)
     cut = "interrupted" in checkpoint.metrics
     if cut and as_good_as(checkpoint, path, pairs, split):
         print(f"{recipe.name}: {path} stays as it was, since it is as good as what was cut short.")
-    elif try_to_save(checkpoint, path) and not cut:
+    elif try_to_save(checkpoint, path) and kept and not cut:
         kept.unlink(missing_ok=True)
     return checkpoint
 

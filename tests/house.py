@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 WIDTH, COMPLEXITY, WORDS = 120, 10, 25
 TARGETS = {
-    "package: lines of code": 12_520, # 6,500 at 0.3; then attacks, encoders, Kaggle, maps, machines, shards, a server
+    "package: lines of code": 12_530, # 6,500 at 0.3; then attacks, encoders, Kaggle, maps, machines, shards, a server
     "exported cells: median lines": 12,
     "exported cells: over 40 lines": 0,
     "lines over 120 columns": 0,
