@@ -35,8 +35,8 @@ from .retrieval import leaderboard_of, ranks_in, similarity_table
 from .style import GREY, axes_for
 from .team import dismiss, join, rank_and_size
 from .train import Batches, TrainingState, find_usable, left_at, load_or_fit, progress_bar, same_but_time
-from .train import train_epochs, tunes_words
-from .views import fit_views, named_views, with_views
+from .train import train_epochs, tunes_words, with_named_views
+from .views import fit_views, with_views
 
 # %% ../nbs/03a_anytime.ipynb #a725fd4f
 SEEDS = 5 # of each trained recipe
@@ -129,7 +129,7 @@ class Plan:
         began: float | None = None,  # of the run, as `time.monotonic` says; None: now
     ):
         self.names = [recipe.name for recipe in recipes]
-        self.waiting = [recipe.but(views=named_views(recipe.views, pairs)) for recipe in recipes]
+        self.waiting = [with_named_views(recipe, pairs) for recipe in recipes]
         self.pairs, self.split, self.folders, self.modes = pairs, split, folders, modes
         self.end = None if minutes is None else (time.monotonic() if began is None else began) + 60*minutes
         self.given = 0

@@ -477,14 +477,12 @@ def publish(trials: Trials) -> pd.DataFrame:
 # %% ../nbs/02a_search.ipynb #7aa43572
 def mend_best(trials: Trials, progress: bool) -> None:
     "Train the best configuration again where best_model.pth is not its checkpoint."
-    from latentkit.train import find_usable, fit, whole
-    from latentkit.views import named_views
+    from latentkit.train import find_usable, fit, whole, with_named_views
     finished, path = trials.finished(), trials.folder/"best_model.pth"
     best = best_number(finished)
     if best is None:
         return
-    recipe = trials.space.recipe(trials.recipe, finished[best].params)
-    recipe = recipe.but(views=named_views(recipe.views, trials.pairs))
+    recipe = with_named_views(trials.space.recipe(trials.recipe, finished[best].params), trials.pairs)
     if find_usable(recipe.but(file=path.name), trials.pairs, trials.split, [path.parent], current=True)[0] is None:
         whole(fit(recipe, trials.pairs, trials.split, trials.device, progress)).save(path)
 
@@ -564,12 +562,12 @@ def open_trials(
 ) -> Trials:
     "Open the study of a folder; raises `InputError` where the folder belongs to another search."
     from latentkit.checkpoint import training_fingerprint
-    from latentkit.views import named_views
+    from latentkit.train import with_named_views
     optuna, val = need_optuna(), np.ascontiguousarray(split.val, dtype=np.int64)
     fields = [space.fields.get(name, name) for name in space.choices]
     searched = {field for some in fields for field in ([some] if isinstance(some, str) else some)}
-    learned = recipe.but(views=named_views(recipe.views, pairs), **({"variants": 1.} if "variants" in searched else {}))
-    data = training_fingerprint(pairs, split, learned)
+    learned = recipe.but(variants=1.) if "variants" in searched else recipe
+    data = training_fingerprint(pairs, split, with_named_views(learned, pairs))
     settings = {"method": method, "seed": seed, "data": f"{data}-{zlib.crc32(val):08x}",
                 "choices": [f"{name}: {options!r}" for name, options in space.choices.items()], "fields": space.fields,
                 **{f"recipe.{key}": value for key, value in asdict(recipe).items()}}

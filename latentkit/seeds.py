@@ -23,8 +23,7 @@ from .files import ROUND_TRIP, InputError, atomic, drop_leftovers, writable_fold
 from .ensemble import Predictions, blend_predictions, check_submission
 from .filter import out_of_fold, suspicion
 from .recipes import TEAM_D, Recipe, get_recipe, with_flags
-from .train import find_usable, fit_and_save, whole
-from .views import named_views
+from .train import find_usable, fit_and_save, whole, with_named_views
 
 # %% ../nbs/02b_seeds.ipynb #51e41268
 def line_of(line: tuple, splits: dict[str, Split]) -> tuple: # a recipe or its name, key of `splits`, list of int
@@ -121,7 +120,7 @@ def train_plan(
     models, folder, rows = models_of(plan, splits, epochs), writable_folder(folder), []
     drop_leftovers(folder)
     for recipe, data in models:
-        recipe = recipe.but(views=named_views(recipe.views, pairs))
+        recipe = with_named_views(recipe, pairs)
         path = folder/f"{recipe.name}-{data}-{recipe.seed}.pth"
         checkpoint = find_usable(recipe.but(file=path.name), pairs, splits[data], [path.parent], current=True)[0]
         if checkpoint is None:

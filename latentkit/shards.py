@@ -261,7 +261,8 @@ def check_tables(tables: list[Path], text: Shards) -> set[str]: # the columns th
 # %% ../nbs/00k_shards.ipynb #e3b51432
 def numbers(path: Path, name: str) -> np.ndarray: # (n,)
     "A table's column of whole numbers; raises `InputError` where it has others."
-    found = Column(path, name)[0:table_of(path).metadata.num_rows]
+    column = Column(path, name)
+    found = column[0:column.ends[-1]]
     if found.dtype.kind not in "iu":
         raise InputError(path, name, f"values of type {found.dtype}, such as {found[0]!r}", "whole numbers",
                          "Number them, or leave the column out.")

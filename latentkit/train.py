@@ -8,12 +8,13 @@ __all__ = ['SAMPLERS', 'WINDOW', 'STRETCHES', 'OPTIMISERS', 'BAR', 'FLEXIBLE', '
            'rows_of_epoch', 'known', 'steps_of', 'drawn_variants', 'image_latents', 'tunes_words', 'left_out',
            'leave_out', 'taught', 'lesson_of', 'too_large', 'Window', 'window_rows', 'read_window', 'on_device',
            'to_learn', 'Batches', 'dealt', 'order_of', 'first_steps', 'windows_of', 'learning_rate', 'parameter_groups',
-           'make_optimiser', 'as_trained', 'new_translator', 'TrainingState', 'make_teacher', 'make_scaler',
-           'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch', 'clip_gradient', 'follow_weights',
-           'progress_bar', 'Validation', 'validation_loss', 'History', 'measure', 'Unfinished', 'is_unfinished',
-           'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged', 'keep_random_state', 'judge', 'out_of_time',
-           'cut_short', 'refit', 'whole', 'differing', 'same_but_time', 'check_current', 'unfinished_file', 'left_at',
-           'fit_and_save', 'as_good_as', 'try_to_save', 'find_usable', 'load_or_fit', 'check_loadable']
+           'make_optimiser', 'with_named_views', 'as_trained', 'new_translator', 'TrainingState', 'make_teacher',
+           'make_scaler', 'save_state', 'load_state', 'train_epochs', 'finite', 'begin_epoch', 'clip_gradient',
+           'follow_weights', 'progress_bar', 'Validation', 'validation_loss', 'History', 'measure', 'Unfinished',
+           'is_unfinished', 'snapshot', 'finish_model', 'finish', 'fit', 'fit_judged', 'keep_random_state', 'judge',
+           'out_of_time', 'cut_short', 'refit', 'whole', 'differing', 'same_but_time', 'check_current',
+           'unfinished_file', 'left_at', 'fit_and_save', 'as_good_as', 'try_to_save', 'find_usable', 'load_or_fit',
+           'check_loadable']
 
 # %% ../nbs/02_train.ipynb #e3121e93
 import copy, math, sys, time, warnings
@@ -417,6 +418,10 @@ def make_optimiser(
         return kind([dict(group) for group in groups], **options)
 
 # %% ../nbs/02_train.ipynb #b5a064bb
+def with_named_views(recipe: Recipe, pairs: Pairs) -> Recipe:
+    "A recipe as it is trained on these pairs: each view by its own name."
+    return recipe.but(views=named_views(recipe.views, pairs))
+
 def as_trained(recipe: Recipe, pairs: Pairs, views: Views) -> Pairs:
     "The pairs as a recipe's training sees them."
     return with_views(pairs, views, tunes_words(recipe, views))
@@ -774,7 +779,7 @@ def fit(
 ) -> Checkpoint: # of the best epoch
     "Train one translator by its recipe; raises `InputError` where the loss is no longer finite. Ctrl-C ends it early."
     device, final = device_of(device), None
-    recipe = recipe.but(views=named_views(recipe.views, pairs))
+    recipe = with_named_views(recipe, pairs)
     fingerprint = training_fingerprint(pairs, split, recipe)
     kept = Unfinished(unfinished, recipe, fingerprint)
     kept.parts = team.share(kept.parts)
@@ -1040,7 +1045,7 @@ def load_or_fit(
     if not (isinstance(retrain, bool) or retrain == "auto"):
         expected = "True, False or \"auto\", or a dict of these by recipe"
         raise InputError("RETRAIN", "", repr(retrain), expected, "Correct the flag.")
-    recipe, path = recipe.but(views=named_views(recipe.views, pairs)), Path(folder)/recipe.checkpoint
+    recipe, path = with_named_views(recipe, pairs), Path(folder)/recipe.checkpoint
     if retrain is True:
         return fit_and_save(recipe, pairs, split, path, device, progress, limit, report)
     for current in [True] if retrain == "auto" else [True, False]: # rather this very recipe's, wherever it is
@@ -1074,7 +1079,7 @@ def check_loadable(
     "Raise one `InputError` that names every recipe without a usable checkpoint, with what is wrong with its files."
     bad = []
     for recipe in recipes:
-        recipe = recipe.but(views=named_views(recipe.views, pairs))
+        recipe = with_named_views(recipe, pairs)
         checkpoint, _, wrong = find_usable(recipe, pairs, split, [folder, *others], current=False)
         if checkpoint is None:
             said = "; ".join(str(error).split("; expected")[0] for error in wrong.values())
