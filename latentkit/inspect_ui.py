@@ -585,16 +585,15 @@ def predictions_of_run(out: Path, pairs: Pairs, split: Split, origin: str) -> di
             return None, error
     for path, (latents, groups) in zip(paths, ThreadPoolExecutor(2).map(read, paths)):
         if latents is None:
-            faults.append((path.name, f"a file that cannot be read ({groups})", "a whole one"))
+            faults.append((path.name, f"a file that cannot be read ({groups})", "a whole one", "Run it again."))
         elif not np.array_equal(groups, pairs.image_of[split.val]):
-            faults.append((path.name, "predictions of other captions", f"those of {origin}"))
+            faults.append((path.name, "predictions of other captions", f"those of {origin}", remedy))
         elif latents.shape[1] != pairs.dims[1]:
-            faults.append((path.name, f"{latents.shape[1]} dims", f"{pairs.dims[1]}, as {origin} has"))
+            faults.append((path.name, f"{latents.shape[1]} dims", f"{pairs.dims[1]}, as {origin} has", remedy))
         else:
             found[path.stem.removeprefix("val_")] = latents
     if faults and not found:
-        remedy = remedy if faults[0][2] != "a whole one" else "Run it again."
-        raise InputError(out/"submission", *faults[0], remedy)
+        raise InputError(out/"submission", *faults[0])
     if faults: # of an earlier run
         print(f"left out, since they are of other data or damaged: {', '.join(name for name, *_ in faults)}")
     if not found:
